@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""The one door to the course. It needs Python 3.11-3.13 and nothing else; the first use builds .venv (a few minutes).
+
+python lab.py                  open the course in JupyterLab (this machine only, with a token)
+python lab.py test             run every test: style, labkit, every notebook   [pytest arguments]
+python lab.py present 04       show a lab as live slides
+python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
+python lab.py student          write the students' version to build/student
+python lab.py grade FILE ..    score filled-in notebooks
+python lab.py doctor           look for what is wrong with this machine, and say how to mend it
+python lab.py ...              anything else goes to labkit; `python lab.py help` lists what it knows
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements.txt"
+STAMP = VENV / "labkit-stamp.json"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+OLDEST, NEWEST = (3, 11), (3, 13)
+UV = "uv==0.13.9"  # installs the same packages many times quicker than pip, which remains the fallback
+GIGABYTES = 8 if sys.platform == "linux" else 4  # torch for Linux brings the CUDA libraries
+AGAIN = "Then run the same command again."
+
+
+def stop(message):
+    sys.exit("\n" + message)
+
+
+def free_gigabytes():
+    return shutil.disk_usage(ROOT).free / 1e9
+
+
+def wanted():
+    """What the set-up depends on; when it changes, .venv is made anew."""
+    return hashlib.sha256(REQUIREMENTS.read_bytes() + f"{sys.version} {ROOT}".encode()).hexdigest()
+
+
+def packages():
+    """The installed packages' records, relative to .venv."""
+    site = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
+    return sorted(path.relative_to(VENV).as_posix() for path in VENV.glob(site + "/*.dist-info"))
+
+
+def is_ready():
+    """True if the set-up was finished, fits this checkout, and no package has been removed since."""
+    try:
+        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
+        return PYTHON.exists() and stamp["wanted"] == wanted() and set(stamp["packages"]) <= set(packages())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_machine():
+    version = "{}.{}".format(*sys.version_info)
+    if sys.version_info[:2] < OLDEST:
+        stop(
+            f"This is Python {version} ({sys.executable}); the course needs 3.11, 3.12 or 3.13.\n"
+            "Install one of them, then start it by name, for example: python3.12 lab.py"
+        )
+    if sys.version_info[:2] > NEWEST:
+        print("Note: the course is tested with Python 3.11-3.13; this is newer.", flush=True)
+    if sys.maxsize < 2**32:
+        stop("This Python is a 32-bit build, for which there is no PyTorch. Install the 64-bit one.")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        stop(
+            "This Python comes without the venv module. On Debian or Ubuntu:\n"
+            f"    sudo apt install python{version}-venv\n{AGAIN}"
+        )
+    if Path(sys.prefix).resolve() == VENV:
+        stop(f"The set-up in .venv must be made anew, which cannot be done from inside it. Deactivate it. {AGAIN}")
+    free = free_gigabytes()
+    if free < GIGABYTES and not VENV.exists():
+        stop(f"The set-up needs {GIGABYTES} GB on the disk of {ROOT}; {free:.1f} GB are free. Make room. {AGAIN}")
+
+
+def install(*arguments):
+    """Installs with uv, or with pip where uv cannot be had. True if it worked."""
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    if subprocess.call([*pip, UV]) == 0:
+        # Without compiled bytecode every notebook's kernel would compile torch anew.
+        uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), "--compile-bytecode"]
+        if subprocess.call([*uv, *arguments]) == 0:
+            return True
+        print("uv could not install everything; trying pip ...", flush=True)
+    return subprocess.call([*pip, *arguments]) == 0
+
+
+def set_up():
+    if is_ready():
+        return
+    check_machine()
+    import venv
+
+    print(
+        f"Setting up {VENV.name} (first use, something has changed, or a set-up was cut short). A few minutes ...",
+        flush=True,
+    )
+    try:
+        venv.EnvBuilder(with_pip=True, clear=True, symlinks=os.name != "nt").create(VENV)
+    except (OSError, subprocess.CalledProcessError) as error:
+        stop(f"The environment could not be made: {error}\nClose programs that use {VENV}; delete it. {AGAIN}")
+    # labkit is built with the pinned setuptools, hence the second step and no build isolation.
+    if not (install("-r", str(REQUIREMENTS)) and install("--no-deps", "--no-build-isolation", "-e", str(ROOT))):
+        if free_gigabytes() < 0.5:
+            stop(f"The disk is full; the set-up needs {GIGABYTES} GB. Make room. {AGAIN}")
+        stop(
+            "The packages could not be installed; the lines above say why. Most often the network is down, or a proxy\n"
+            f"stands in between (set HTTPS_PROXY). {AGAIN} Nothing of this attempt is taken for good."
+        )
+    # Written last, so that a set-up that was cut short is never taken for a finished one.
+    STAMP.write_text(json.dumps({"wanted": wanted(), "packages": packages()}), encoding="utf-8")
+
+
+def run(*command, folder=None):
+    """Runs a module in the environment, in the caller's folder unless told otherwise; returns its exit status."""
+    environment = {
+        "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin make two training runs at a time several times slower
+        "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel called python3 elsewhere on the machine must not be taken
+        **os.environ,
+        "VIRTUAL_ENV": str(VENV),
+        "PATH": str(PYTHON.parent) + os.pathsep + os.environ.get("PATH", ""),
+    }
+    environment.pop("PYTHONHOME", None)
+    process = subprocess.Popen([str(PYTHON), "-m", *command], cwd=folder, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to the program too, which decides when to end
+            continue
+
+
+def test(arguments):
+    """Style, then every test; the status is that of the first failure, but all of them run."""
+    if arguments:
+        return run("pytest", *arguments, folder=ROOT)
+    workers = str(max(1, min(4, os.cpu_count() or 1)))
+    style = [run("ruff", "check", ".", folder=ROOT), run("ruff", "format", "--check", ".", folder=ROOT)]
+    tests = run("pytest", "-n", workers, "--dist", "loadfile", folder=ROOT)
+    return next((status for status in [*style, tests] if status), 0)
+
+
+def main(arguments):
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    set_up()
+    if not arguments:
+        return run("labkit", "open")
+    if arguments[0] == "test":
+        return test(arguments[1:])
+    return run("labkit", *(["--help"] if arguments == ["help"] else arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

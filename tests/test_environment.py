@@ -1,0 +1,146 @@
+"""The pins: exact, complete, free of any registry's address, installed as written, covering all that is imported."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution, packages_distributions, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+BROUGHT_BY_TORCH = re.compile(r"(nvidia|cuda|triton)\b")  # CUDA libraries, pinned exactly by torch's own metadata
+
+
+def lines():
+    return (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+
+def pins():
+    """name -> Requirement, for this platform."""
+    every = [Requirement(line) for line in lines()]
+    return {canonicalize_name(pin.name): pin for pin in every if pin.marker is None or pin.marker.evaluate()}
+
+
+def declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["test"]]
+
+
+def test_every_line_is_an_exact_version_and_nothing_else():
+    wrong = [line for line in lines() if not re.fullmatch(r"[A-Za-z0-9._-]+==[^ ;]+( ; .+)?", line)]
+    assert not wrong
+
+
+def test_one_version_of_each_package_for_all_platforms():
+    names = [Requirement(line).name for line in lines()]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_no_file_of_the_environment_holds_an_address_or_an_index():
+    for name in ("requirements.txt", "environment.yml", "pyproject.toml", "lab.py", ".ci/run"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.search(r"https?://|--(extra-)?index-url|--find-links|^-f ", text, re.MULTILINE), name
+
+
+def test_the_pins_lie_in_the_declared_ranges():
+    pinned = pins()
+    for requirement in declared():
+        pin = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(next(iter(pin.specifier)).version), str(requirement)
+
+
+def test_ranges_admit_the_oldest_torch_that_is_promised():
+    ranges = {r.name: r.specifier for r in declared()}
+    assert ranges["torch"].contains("2.11.0") and not ranges["torch"].contains("2.10.0")
+    assert ranges["torchvision"].contains("0.26.0")
+
+
+def test_what_is_installed_is_what_is_pinned():
+    wrong = {name: version(name) for name, pin in pins().items() if not pin.specifier.contains(version(name))}
+    assert not wrong
+
+
+def test_every_indirect_package_is_pinned_too():
+    """The requirements of each pinned package are pinned: the closure is complete."""
+    pinned, missing = pins(), set()
+    extras = {name: {""} | set(pin.extras) for name, pin in pinned.items()}
+    todo = list(pinned)
+    while todo:
+        name = todo.pop()
+        for text in distribution(name).requires or ():
+            need = Requirement(text)
+            wanted = any(need.marker is None or need.marker.evaluate({"extra": extra}) for extra in extras[name])
+            needed = canonicalize_name(need.name)
+            if not wanted or BROUGHT_BY_TORCH.match(needed):
+                continue
+            if needed not in pinned:
+                missing.add(f"{needed} (for {name})")
+            elif not set(need.extras) <= extras[needed]:
+                extras[needed] |= set(need.extras)
+                todo.append(needed)
+    assert not missing
+
+
+def test_conda_installs_the_same_list():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    pip = [entry for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == [{"pip": ["-r requirements.txt", "-e ."]}]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert sorted(re.split("[=<>]", entry)[0] for entry in conda) == ["pip", "python"]
+    python = next(entry for entry in conda if entry.startswith("python"))
+    assert python.split("=")[1] in ("3.11", "3.12", "3.13")
+
+
+def imported(path):
+    """Top-level names of the absolute imports in a Python file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize(("folder", "group"), [("labkit", "dependencies"), ("tests", "test"), ("benchmarks", "test")])
+def test_whatever_is_imported_is_declared(folder, group):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = project["dependencies"] + (project["optional-dependencies"]["test"] if group == "test" else [])
+    # What comes with a declared package and is part of its interface.
+    through = {"scikit-learn": {"scipy"}, "ipykernel": {"ipython", "jupyter-client"}, "jupyterlab": {"jupyter-server"}}
+    names = {canonicalize_name(Requirement(text).name) for text in texts}
+    names |= {other for name in names for other in through.get(name, ())}
+    own = {"labkit", *(path.stem for path in (ROOT / folder).glob("*.py"))}
+    homes = packages_distributions()
+    for path in (ROOT / folder).rglob("*.py"):
+        for module in set(imported(path)) - own - sys.stdlib_module_names:
+            distributions = {canonicalize_name(name) for name in homes.get(module, [module])}
+            assert distributions & names, f"{path.name} imports {module}, which pyproject.toml does not declare"
+
+
+def test_lab_script_needs_the_standard_library_alone():
+    assert set(imported(ROOT / "lab.py")) <= set(sys.stdlib_module_names)
+
+
+def test_torchvision_fits_torch():
+    """A torchvision of another build of torch imports only until its first operator is called."""
+    import torch
+    import torchvision
+
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]])
+    assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
+
+
+def test_importing_labkit_is_quick():
+    """No plotting, widget, vision or learning library is loaded before it is used."""
+    code = (
+        "import sys; import labkit, labkit.data, labkit.losses, labkit.training, labkit.evaluation, labkit.networks;"
+        "print([m for m in ('matplotlib', 'ipywidgets', 'torchvision', 'sklearn', 'lightning_fabric', 'IPython')"
+        " if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
