@@ -1,0 +1,69 @@
+"""labkit bench: runs the rows of benchmarks/*.py and keeps them as data.
+
+A benchmark is a file with a function `rows()` that returns dictionaries of plain values: "name", "ratio" against a
+peer measured in the same rounds, "goal", and whatever else tells how it was measured. Seconds do not travel between
+machines, ratios do.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+RECORD = ROOT / "data" / "measured" / "benchmarks.json"
+CALL = "import json, runpy, sys; rows = runpy.run_path(sys.argv[1])['rows'](); print(); print(json.dumps(rows))"
+
+
+def benchmarks():
+    """name -> path of every benchmark."""
+    return {path.stem: path for path in sorted(BENCHMARKS.glob("*.py")) if "def rows(" in path.read_text("utf-8")}
+
+
+def measure(path):
+    """The rows of one benchmark, measured in a process of its own. RuntimeError when it fails."""
+    command, environment = [sys.executable, "-c", CALL, str(path)], {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8")
+    if done.returncode:
+        raise RuntimeError(f"{path.name} failed with status {done.returncode}; what it said stands above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(results):
+    """Lines of a table: benchmark, what was measured, ratio, goal. `results`: benchmark's name -> its rows."""
+    cells = [("benchmark", "measured", "ratio", "goal")]
+    for name, rows in results.items():
+        cells += [(name, row["name"], _number(row.get("ratio")), _number(row.get("goal"))) for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _number(value):
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value or "")
+
+
+def record(results, path):
+    """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay."""
+    import torch
+
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        kept = {}
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor threads",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else str(accelerator or "cpu"),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy")},
+    }
+    kept |= {name: {**about, "rows": rows} for name, rows in results.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8", newline="\n")

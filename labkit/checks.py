@@ -1,0 +1,91 @@
+"""Checks of arguments: bad input raises ValueError naming the argument, what was got and what was expected.
+
+Shapes and dtypes are known to Python, so checking them is free. Values (NaN, a label out of range) live on the device:
+to look at them from Python, a GPU would have to finish all its work first. On CUDA the value checks are therefore
+asynchronous asserts, which the GPU makes on its own time; other accelerators have none, and values are not checked
+there.
+"""
+
+import math
+import numbers
+
+import torch
+
+
+def embeddings_and_labels(embeddings, labels, *, num_classes=None, names=("embeddings", "labels"), wait=False):
+    """Checks a batch as every loss and metric takes it.
+
+    embeddings: floating-point tensor (B, D), all values finite. labels: int64 tensor (B,) on the same device.
+    num_classes: if given, labels must lie in 0..num_classes-1. names: what the caller calls the two, for the message.
+    wait: look at the values on any device and raise ValueError, although a GPU has to be waited for (metrics, whose
+        result is read anyway).
+
+    Raises ValueError for a wrong type, shape, dtype or device, and for bad values on the CPU (or with wait=True). On
+    CUDA without wait, bad values fail an assert on the device.
+    """
+    name, labels_name = names
+    matrix(name, embeddings)
+    label_vector(labels_name, labels)
+    if len(labels) != len(embeddings):
+        raise ValueError(
+            f"{labels_name} must have one entry for each of the {len(embeddings)} rows of {name}, got {len(labels)}"
+        )
+    if labels.device != embeddings.device:
+        raise ValueError(f"{labels_name} must be on the device of {name}, {embeddings.device}, got {labels.device}")
+    finite(name, embeddings, wait=wait)
+    if num_classes is not None:
+        in_range = (labels >= 0) & (labels < num_classes)
+        _require(
+            in_range.all(), f"{labels_name} must lie in 0..{num_classes - 1}", wait, lambda: labels[~in_range][0].item()
+        )
+
+
+def label_vector(name, value):
+    """Raises ValueError unless value is an int64 tensor (N,)."""
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.int64 or value.ndim != 1:
+        raise ValueError(f"{name} must be an int64 tensor of shape (N,), got {describe(value)}")
+
+
+def matrix(name, value):
+    """Raises ValueError unless value is a floating-point tensor (N, D) with D ≥ 1."""
+    ok = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 2 and value.shape[1] > 0
+    if not ok:
+        raise ValueError(
+            f"{name} must be a floating-point tensor of shape (N, D), D of at least 1, got {describe(value)}"
+        )
+
+
+def finite(name, value, *, wait=False):
+    """Raises ValueError if the tensor holds NaN or infinity; on CUDA, unless wait is True, an assert on the device."""
+    ok = torch.isfinite(value)
+    _require(ok.all(), f"{name} must be finite", wait, lambda: value[~ok][0].item())
+
+
+def non_negative(name, value):
+    """Returns value as a float; raises ValueError unless it is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
+def one_of(name, value, allowed):
+    """Returns value; raises ValueError unless it is among the allowed ones."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+
+def _require(condition, message, wait, found):
+    """Checks a boolean tensor of one element: ValueError where Python may look, an asynchronous assert on CUDA."""
+    if wait or condition.device.type == "cpu":
+        if not condition.item():
+            raise ValueError(f"{message}, got {found()}")
+    elif condition.device.type == "cuda":
+        torch._assert_async(condition, message)
+
+
+def describe(value):
+    """What a message says about a wrong argument: dtype and shape of a tensor, else its type and value."""
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}".removeprefix("torch.")
+    return f"{type(value).__name__} {value!r:.40}"

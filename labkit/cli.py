@@ -1,0 +1,252 @@
+"""The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+# What a command needs is imported when it runs: `labkit --help` must not wait for torch.
+
+
+class Commands(click.Group):
+    """A group whose commands tell expected errors in one line, without a traceback, and end with status 1."""
+
+    def invoke(self, context):
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except (ValueError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def list_commands(self, context):
+        """The commands in the order in which they are written here."""
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="labkit")
+def main():
+    """The course of hands-on labs on deep metric learning.
+
+    A lab is named by its number (04), its name, or its path.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no ✓ must not end a command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def labs_named(names):
+    """The paths of some labs, of all when none is named."""
+    from labkit import notebooks
+
+    found = [notebooks.find_lab(name) for name in names] or notebooks.labs()
+    if not found:
+        raise click.ClickException(f"there are no notebooks in {notebooks.NOTEBOOKS}")
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------- for everyone
+
+
+@main.command("open")
+@click.argument("lab", default="00")
+@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
+def open_course(lab, port, no_browser):
+    """Open the course, or one LAB, in JupyterLab.
+
+    The server listens on this machine alone and asks for a token, which the browser gets with the address.
+    """
+    from labkit import notebooks, presenting
+
+    presenting.open_lab(notebooks.find_lab(lab), root=notebooks.ROOT, port=port, open_browser=not no_browser)
+
+
+@main.command("lab")
+@click.argument("lab")
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Another value for a parameter.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. Default: build/NAME-DATE-TIME.ipynb")
+def run_lab(lab, values, out):
+    """Execute a LAB with other parameters, for example full size.
+
+    \b
+        labkit lab 04 -p DATASET mnist -p EPOCHS 10 --out build/04_mnist.ipynb
+
+    The parameters are those of the lab's cell tagged `parameters`; a wrong name lists them. The lab in the course
+    stays as it is: an executed copy is written. All processor threads, and the GPU if there is one, are used.
+    """
+    from labkit import notebooks
+
+    values = {name: notebooks.typed(text) for name, text in values}
+    try:
+        click.echo(f"written: {notebooks.run_lab(notebooks.find_lab(lab), values, out)}")
+    except notebooks.CellFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.group(cls=Commands)
+def data():
+    """Datasets: which are there, and fetching more."""
+
+
+@data.command("list")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+def list_datasets(root):
+    """List the datasets, and which of them are there."""
+    from labkit.data import available, data_folder, names
+
+    click.echo(f"in {data_folder(root)}:")
+    for name in names():
+        there = [split for split in ("train", "test") if available(name, split, root)]
+        click.echo(f"  {name:14} {' and '.join(there) if there else f'not there: labkit data get {name}'}")
+
+
+@data.command("get")
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+def get_dataset(name, root):
+    """Fetch the dataset NAME, unless it is there, and read it once.
+
+    Files are checked against their SHA-256; an interrupted download is never taken for data.
+    """
+    from labkit.data import data_folder, load
+
+    for split in ("train", "test"):
+        images = load(name, split, root)
+        count, *shape = images.images.shape
+        size = "×".join(map(str, shape))
+        click.echo(f"{name} {split}: {count} images {size}, {len(images.classes)} classes, in {data_folder(root)}")
+
+
+@main.command()
+def doctor():
+    """Look for what is wrong with this machine, and say how to mend it.
+
+    Ends with status 1 when something is broken; notes do not count.
+    """
+    from labkit.doctor import examine
+
+    marks = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
+    broken = 0
+    for finding in examine():
+        broken += finding.state == "broken"
+        click.echo(f"{marks[finding.state]}  {finding.text}")
+        if finding.mend:
+            click.echo(f"        {finding.mend}")
+    click.echo(f"\n{broken} broken." if broken else "\nNothing is broken.")
+    sys.exit(1 if broken else 0)
+
+
+# ------------------------------------------------------------------------------------------------------ for instructors
+
+
+@main.command()
+@click.argument("lab")
+@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
+def present(lab, port, no_browser):
+    """Open a LAB as live slides, with working cells and widgets; no network is needed.
+
+    The slides are a copy: what is changed before the audience is not kept.
+    """
+    from labkit import notebooks, presenting
+
+    presenting.present(notebooks.find_lab(lab), port=port, open_browser=not no_browser)
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to. Default: build/student.")
+def student(labs, out):
+    """Write the students' version of LABS (default: all): stubs for solutions, no outputs, checks kept."""
+    from labkit import grading
+
+    for path in grading.write_student_versions(labs_named(labs), out):
+        click.echo(f"written: {path}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--lab", help="The lab that they answer. Default: what the files say.")
+@click.option("--cell-seconds", default=60, show_default=True, help="A cell that takes longer is stopped.")
+@click.option("--seconds", default=600, show_default=True, help="A notebook that takes longer is stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+def grade(files, lab, cell_seconds, seconds, as_json):
+    """Run filled-in notebooks and print a score for each exercise.
+
+    \b
+    SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights: with time limits and in a
+    temporary folder, but not in a sandbox. Grade where that is acceptable, such as in a container.
+
+    Checks are put back from the course before they run, so that an edited or deleted check counts all the same. A
+    cell that fails, or never ends, does not stop those after it. Beyond that, nothing is promised against cheating.
+
+    The status is 0 for low scores too, and 1 when a file could not be graded.
+    """
+    from labkit import grading, notebooks
+
+    lab = lab and notebooks.find_lab(lab)
+    results, failures = [], 0
+    for file in files:
+        try:
+            result = grading.grade(file, lab, cell_seconds, seconds)
+        except ValueError as error:
+            failures += 1
+            results.append({"file": str(file), "error": str(error)})
+            click.echo(f"{file}: cannot be graded: {error}", err=True)
+            continue
+        results.append(result.as_dict())
+        if not as_json:
+            click.echo(str(result))
+    if as_json:
+        click.echo(json.dumps(results, indent=1))
+    sys.exit(1 if failures else 0)
+
+
+# ------------------------------------------------------------------------------------------------------- for developers
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+def refresh(labs):
+    """Execute LABS (default: all) in fresh kernels and store their outputs in place.
+
+    They run just as nbval runs them. A lab in which a cell fails stays as it was, and the status is 1.
+    """
+    from labkit import notebooks
+
+    failures = 0
+    for path in labs_named(labs):
+        try:
+            click.echo(f"{path.stem}: {'changed' if notebooks.refresh(path) else 'as it was'}")
+        except notebooks.CellFailed as error:
+            failures += 1
+            click.echo(f"{path.stem}: FAILED\n{error}", err=True)
+    sys.exit(1 if failures else 0)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def bench(names):
+    """Measure speed against peers: the benchmarks NAMES (default: all), one after the other.
+
+    Prints a table of ratios and keeps it in data/measured/benchmarks.json.
+    """
+    from labkit import bench as benchmarking
+
+    known = benchmarking.benchmarks()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.ClickException(f"benchmark: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    results = {}
+    for name in names or known:
+        click.echo(f"{name} ...", err=True)
+        try:
+            results[name] = benchmarking.measure(known[name])
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+    for line in benchmarking.table(results):
+        click.echo(line)
+    benchmarking.record(results, benchmarking.RECORD)
+    click.echo(f"written: {benchmarking.RECORD}")
