@@ -203,7 +203,6 @@ def interruptible(link: torch.Tensor):
 
     def handle(number, frame):
         if link[STOP]:
-            signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt("stopped at once; the checkpoint, if there is one, is as it was saved last")
         link[STOP] = 1
 

@@ -104,9 +104,14 @@ def _number_of_triplets(positive, negative):
     return (positive.sum(1) * negative.sum(1)).sum()
 
 
+@torch.no_grad()
 def _sorted_negatives(distances, negative):
     """Every anchor's distances to its negatives, ascending, then infinity; and the columns they are from."""
-    return distances.masked_fill(~negative, math.inf).sort(dim=1)
+    # The bits of floats that are not negative, read as whole numbers, are in the same order, and a CPU sorts whole
+    # numbers in half the time.
+    whole = torch.int64 if distances.dtype == torch.float64 else torch.int32
+    bits, columns = distances.masked_fill(~negative, math.inf).view(whole).sort(dim=1)
+    return bits.view(distances.dtype), columns
 
 
 def _number_below(negatives, limits, positive, or_equal=False):
@@ -170,12 +175,13 @@ def _hard(embeddings, positive, negative, margin, squared):
 
 def _semihard(embeddings, positive, negative, margin, squared):
     distances = pairwise_distances(embeddings, squared=squared)
-    negatives, _ = _sorted_negatives(distances, negative)
-    not_farther = _number_below(negatives.detach(), distances.detach(), positive, or_equal=True)
+    negatives, columns = _sorted_negatives(distances, negative)
+    not_farther = _number_below(negatives, distances.detach(), positive, or_equal=True)
     last = (negative.sum(1, keepdim=True) - 1).clamp(min=0)
-    to_negative = negatives.gather(1, not_farther.minimum(last))  # infinite in a batch of one class: all hinges are 0
-    hinge = torch.relu(distances - to_negative + margin).masked_fill(~positive, 0)
-    return hinge.sum(), (hinge > 0).sum(), positive.sum()
+    chosen = columns.gather(1, not_farther.minimum(last))
+    mined = positive & negative.any(1, keepdim=True)
+    hinge = torch.relu(distances - distances.gather(1, chosen) + margin).masked_fill(~mined, 0)
+    return hinge.sum(), (hinge > 0).sum(), mined.sum()
 
 
 _MINING = {"all": _all, "hard": _hard, "semihard": _semihard, "semihard_all": _semihard_all}
