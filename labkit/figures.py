@@ -155,7 +155,7 @@ def history(history, title=""):
             best = next(iter(history.metrics.values()))[history.best_epoch - 1]
             star = {"color": YELLOW, "markeredgecolor": INK, "markersize": 16, "linestyle": ""}
             right.plot(history.best_epoch, best, marker="*", label=f"best: {best:.3f}", **star)
-        right.set_ylabel("metric")
+        right.set_ylabel("metric" if len(history.metrics) > 1 else next(iter(history.metrics)))
         right.legend()
     for one in (left, right):
         one.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -104,7 +104,6 @@ def _number_of_triplets(positive, negative):
     return (positive.sum(1) * negative.sum(1)).sum()
 
 
-@torch.no_grad()
 def _sorted_negatives(distances, negative):
     """Every anchor's distances to its negatives, ascending, then infinity; and the columns they are from."""
     # The bits of floats that are not negative, read as whole numbers, are in the same order, and a CPU sorts whole
@@ -175,11 +174,12 @@ def _hard(embeddings, positive, negative, margin, squared):
 
 def _semihard(embeddings, positive, negative, margin, squared):
     distances = pairwise_distances(embeddings, squared=squared)
-    negatives, columns = _sorted_negatives(distances, negative)
-    not_farther = _number_below(negatives, distances.detach(), positive, or_equal=True)
-    last = (negative.sum(1, keepdim=True) - 1).clamp(min=0)
-    chosen = columns.gather(1, not_farther.minimum(last))
-    mined = positive & negative.any(1, keepdim=True)
+    with torch.no_grad():
+        negatives, columns = _sorted_negatives(distances, negative)
+        not_farther = _number_below(negatives, distances, positive, or_equal=True)
+        last = (negative.sum(1, keepdim=True) - 1).clamp(min=0)
+        chosen = columns.gather(1, not_farther.minimum(last))
+        mined = positive & negative.any(1, keepdim=True)
     hinge = torch.relu(distances - distances.gather(1, chosen) + margin).masked_fill(~mined, 0)
     return hinge.sum(), (hinge > 0).sum(), mined.sum()
 
