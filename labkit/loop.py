@@ -197,10 +197,8 @@ class Run:
         self.fabric, self.job, self.link = fabric, job, link
         self.device, self.world, self.dtype = fabric.device, fabric.world_size, running.dtype_of(job.network)
         self.network, self.loss = job.network.to(self.device), job.loss.to(self.device)
-        convolutional = any(isinstance(layer, nn.Conv2d) for layer in self.network.modules())
-        self.memory_format = torch.channels_last if convolutional else torch.preserve_format
-        if convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        if any(isinstance(layer, nn.Conv2d) for layer in self.network.modules()):
+            self.network.to(memory_format=torch.channels_last)  # what such weights meet becomes channels_last too
         self.optimizer, self.schedule = job.optimizer_and_schedule()
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         module = torch.compile(self.network) if job.compile else self.network
@@ -288,9 +286,7 @@ class Run:
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             got = f"{labels.dtype} {tuple(labels.shape)}"
             raise ValueError(f"batches: gave labels {got}, expected torch.int64 ({len(images)},), one for each image")
-        memory_format = self.memory_format if images.ndim == 4 else torch.preserve_format
-        images = images.to(self.device, self.dtype, non_blocking=True, memory_format=memory_format)
-        return images, labels.to(self.device, non_blocking=True)
+        return images.to(self.device, self.dtype, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         embeddings = self.module(images)

@@ -1,0 +1,529 @@
+"""fit, embed and closest in one process. Resuming is in test_resume.py, several processes are in test_processes.py."""
+
+import copy
+import functools
+import math
+import re
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+import torch
+from kernels import kernel
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from labkit.data import Batches, Images, load
+from labkit.losses import ContrastiveLoss, TripletLoss
+from labkit.networks import LeNet, SmallResNet
+from labkit.training import History, closest, embed, fit
+
+fit_quietly = functools.partial(fit, progress=False, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_works():
+    """Also where the tests run in the background, for which a shell switches Ctrl-C off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits").take(torch.arange(400))
+
+
+def small_net(**options) -> LeNet:
+    return LeNet(dim=4, image_size=8, **options)
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([tensor.detach().flatten().double() for tensor in module.state_dict().values()])
+
+
+class PullToCenters(nn.Module):
+    """A loss with parameters, a buffer and an `update`, as center losses have them."""
+
+    def __init__(self, dim=4):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("centers", torch.zeros(10, dim))
+        self.calls = []
+
+    def forward(self, embeddings, labels):
+        assert embeddings.requires_grad
+        self.calls.append("loss")
+        return ((embeddings - self.centers[labels] - 1) * self.scale).square().mean()
+
+    def update(self, embeddings, labels):
+        assert not embeddings.requires_grad and not torch.is_grad_enabled()
+        self.calls.append("update")
+        self.centers[labels] += 0.1 * (embeddings - self.centers[labels])
+
+
+# ---- the loop
+
+
+def test_fit_is_the_hand_written_loop_bit_for_bit(digits):
+    batches = Batches(digits, classes_per_batch=5, samples_per_class=4, seed=3)
+    network = small_net()
+    other = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    loss = TripletLoss(0.5)
+
+    optimizer = torch.optim.AdamW(other.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=2 * len(batches))
+    losses, rates = [], []
+    for epoch in range(2):
+        for images, labels in batches.iterate(epoch):
+            value = loss(other(images.to(memory_format=torch.channels_last)), labels)
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(other.parameters(), 0.3)
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+            losses.append(value.item())
+
+    history = fit_quietly(
+        network,
+        loss,
+        batches,
+        2,
+        optimizer=functools.partial(torch.optim.AdamW, lr=3e-3),
+        schedule=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps),
+        clip=0.3,
+    )
+    assert torch.equal(weights(network), weights(other))
+    assert history.loss == losses and history.learning_rate == rates
+    first, second = losses[: len(batches)], losses[len(batches) :]
+    assert history.epoch_loss == pytest.approx([sum(first) / len(first), sum(second) / len(second)], rel=1e-12)
+    assert history.steps == 2 * len(batches) and history.images == 2 * 20 * len(batches)
+    assert history.stopped == "epochs" and history.best_epoch is None
+    assert history.seconds >= history.training_seconds > 0 and history.images_per_second > 0
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1e3])
+def test_clip_scales_the_gradient_of_network_and_loss_down_to_the_norm(digits, clip):
+    network, loss = small_net(), PullToCenters()
+    before = torch.cat([weights(network), loss.scale.detach().double().view(1)])
+    step = Batches(digits, batch_size=32, steps=1)
+    fit_quietly(network, loss, step, 1, optimizer=functools.partial(torch.optim.SGD, lr=1.0), clip=clip)
+    moved = (torch.cat([weights(network), loss.scale.detach().double().view(1)]) - before).norm().item()
+    assert moved == pytest.approx(clip, rel=1e-3) if clip < 1 else 0.1 < moved < clip
+
+
+def test_the_loss_is_trained_and_updated_after_each_step(digits):
+    network, loss = small_net(), PullToCenters()
+    fit_quietly(network, loss, Batches(digits, batch_size=40), 1)
+    assert loss.calls == ["loss", "update"] * 10
+    assert loss.scale != 1 and loss.centers.abs().sum() > 0
+
+
+def test_same_seed_same_weights_whatever_was_drawn_before(digits):
+    def trained(batches):
+        torch.manual_seed(1)
+        network = small_net()
+        fit_quietly(network, ContrastiveLoss(), batches, 1)
+        return weights(network)
+
+    batches = Batches(digits, batch_size=50, seed=1)
+    first = trained(batches)
+    assert torch.equal(first, trained(batches))
+    assert not torch.equal(first, trained(Batches(digits, batch_size=50, seed=2)))
+
+
+def test_fit_learns_digits_in_seconds():
+    train, test = load("digits"), load("digits", "test")
+    network = LeNet(image_size=8)
+    batches = Batches(train, classes_per_batch=10, samples_per_class=8)
+    history = fit_quietly(network, TripletLoss(), batches, 5, validate=closest(train, test))
+    assert history.metrics["closest accuracy"][-1] > 0.95
+    assert history.epoch_loss[-1] < history.epoch_loss[0]
+
+
+def test_float64_networks_are_trained_in_float64(digits):
+    seen = []
+
+    class Watching(ContrastiveLoss):
+        def forward(self, embeddings, labels):
+            seen.append(embeddings.dtype)
+            return super().forward(embeddings, labels)
+
+    network = small_net().double()
+    fit_quietly(network, Watching(), Batches(digits, batch_size=100), 1)
+    assert set(seen) == {torch.float64} and embed(network, digits).dtype == torch.float64
+
+
+def test_mixed_precision_reaches_the_loss_in_float32(digits):
+    seen = []
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 4)
+
+        def forward(self, images):
+            embeddings = self.layer(images.flatten(1))
+            seen.append(embeddings.dtype)
+            return embeddings
+
+    class Watching(ContrastiveLoss):
+        def forward(self, embeddings, labels):
+            seen.append(embeddings.dtype)
+            return super().forward(embeddings, labels)
+
+    fit_quietly(Network(), Watching(), Batches(digits, batch_size=100, steps=1), 1, precision="bf16-mixed")
+    fit_quietly(Network().bfloat16(), Watching(), Batches(digits, batch_size=100, steps=1), 1)
+    assert seen == [torch.bfloat16, torch.float32] * 2
+
+
+def test_modes_device_and_memory_come_back(digits):
+    network, loss = SmallResNet(dim=3, width=4), ContrastiveLoss()
+    network.train()
+    fit_quietly(network, loss, Batches(digits, batch_size=100), 1)
+    assert not network.training and not loss.training
+    assert next(network.parameters()).device.type == "cpu"
+
+
+def test_compile_trains_the_same_network(digits, monkeypatch):
+    compiled = []
+
+    def quick_compile(module, **options):
+        compiled.append(module)
+        return original(module, **{**options, "backend": "eager"})  # the default one needs a C++ compiler and a minute
+
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", quick_compile)
+    results = []
+    for on in (False, True):
+        torch.manual_seed(0)
+        network = small_net()
+        fit_quietly(network, ContrastiveLoss(), Batches(digits, batch_size=100), 1, compile=on)
+        results.append(weights(network))
+        assert list(network.state_dict()) == list(small_net().state_dict())
+    assert compiled and all(isinstance(module, LeNet) for module in compiled)
+    torch.testing.assert_close(*results)
+
+
+# ---- validation
+
+
+def test_the_best_epochs_weights_come_back(digits):
+    seen, scores = [], iter([0.1, 0.5, 0.4, float("nan"), 0.5, 0.9])
+
+    def validate(network):
+        assert not network.training and not torch.is_grad_enabled()
+        seen.append((weights(network), weights(loss)))
+        return {"score": next(scores), "other": 1.0}
+
+    network, loss = small_net(), PullToCenters()
+    history = fit_quietly(network, loss, Batches(digits, batch_size=100), 10, validate=validate, patience=3)
+    assert history.stopped == "patience" and history.best_epoch == 2 and len(history.epoch_loss) == 5
+    assert history.metrics["score"][:3] == [0.1, 0.5, 0.4] and history.metrics["other"] == [1.0] * 5
+    assert torch.equal(weights(network), seen[1][0]) and torch.equal(weights(loss), seen[1][1])
+    assert not torch.equal(seen[1][0], seen[4][0])
+
+
+def test_without_patience_the_last_weights_stay(digits):
+    seen, scores = [], iter([3, 2, 1])
+
+    def validate(network):
+        seen.append(weights(network))
+        return next(scores)
+
+    network = small_net()
+    history = fit_quietly(network, ContrastiveLoss(), Batches(digits, batch_size=100), 3, validate=validate)
+    assert history.best_epoch == 1 and history.metrics == {"metric": [3.0, 2.0, 1.0]}
+    assert torch.equal(weights(network), seen[-1])
+
+
+def test_embed_restores_the_mode_and_does_not_depend_on_the_chunks(digits):
+    network = SmallResNet(dim=3, width=4).train()
+    network(digits.floats())  # moves the running statistics away from their start
+    statistics = network.stem_norm.running_mean.clone()
+    embeddings = embed(network, digits, batch_size=64)
+    assert embeddings.shape == (400, 3) and embeddings.dtype == torch.float32 and not embeddings.requires_grad
+    assert network.training and torch.equal(network.stem_norm.running_mean, statistics)
+    torch.testing.assert_close(embeddings, network.eval()(digits.floats()).detach(), rtol=1e-4, atol=1e-5)
+    assert embed(network, digits).shape == (400, 3) and not network.training
+
+
+def test_closest_counts_the_images_nearest_to_their_class_center(digits):
+    class Brightness(nn.Module):
+        def forward(self, images):
+            return images.mean(dim=(1, 2, 3)).view(-1, 1)
+
+    def bright(values, labels):
+        pixels = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
+        return Images(pixels, torch.tensor(labels), ("dark", "light"))
+
+    validate = closest(bright([0, 100, 200, 220], [0, 0, 1, 1]), bright([40, 120, 140, 255], [0, 0, 0, 1]))
+    assert validate(Brightness()) == {"closest accuracy": 0.75}  # centers 50 and 210: 140 is nearer to the wrong one
+
+
+# ---- what comes in
+
+
+def test_any_iterable_of_batches_will_do(digits):
+    images, labels = digits.floats(), digits.labels
+    pairs = [(images[i : i + 50], labels[i : i + 50]) for i in range(0, 400, 50)]
+    results = []
+    for batches in (DataLoader(TensorDataset(images, labels), batch_size=50), pairs):
+        torch.manual_seed(0)
+        network = small_net()
+        history = fit_quietly(network, ContrastiveLoss(), batches, 2)
+        assert history.steps == 16
+        results.append(weights(network))
+    assert torch.equal(*results)
+
+
+def test_batches_without_a_length(digits):
+    class Stream:
+        def __iter__(self):
+            yield from ((digits.floats(range(50)), digits.labels[:50]) for _ in range(3))
+
+    history = fit_quietly(small_net(), ContrastiveLoss(), Stream(), 2)
+    assert history.steps == 6
+    with pytest.raises(ValueError, match="schedule: needs the number of steps, but Stream has no length"):
+        fit_quietly(small_net(), ContrastiveLoss(), Stream(), 2, schedule=lambda optimizer, steps: None)
+
+
+IMAGES, LABELS = torch.zeros(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"network": "LeNet"}, "network: got str, expected a torch.nn.Module"),
+        ({"loss": nn.functional.mse_loss}, "loss: got function, expected a torch.nn.Module"),
+        ({"epochs": 0}, "epochs: got 0, expected a whole number of at least 1"),
+        ({"epochs": None}, "epochs: got None"),
+        (
+            {"optimizer": torch.optim.SGD(small_net().parameters(), lr=1)},
+            "optimizer: got SGD, expected a function that",
+        ),
+        ({"schedule": 3}, "schedule: got int, expected a function"),
+        ({"validate": 0.5}, "validate: got float, expected a function"),
+        ({"validate": lambda network: {}}, "validate: returned an empty dict"),
+        ({"validate": lambda network: "good"}, "validate: returned 'good', expected a number or"),
+        ({"patience": 2}, "patience: got 2 without validate"),
+        ({"patience": 0, "validate": len}, "patience: got 0, expected a whole number"),
+        ({"checkpoint_every": 5}, "checkpoint_every: got 5 without checkpoint"),
+        ({"checkpoint": "."}, "checkpoint: got the folder ., expected the name of a file"),
+        ({"clip": 0.0}, "clip: got 0.0, expected a positive number"),
+        ({"device": "tpu9"}, "device: got 'tpu9', expected 'auto', 'cpu'"),
+        ({"precision": "16-mixed"}, "precision: got '16-mixed', expected 'auto', '32-true' or 'bf16-mixed'"),
+        ({"processes": 0}, "processes: got 0, expected a whole number of at least 1"),
+        ({"batches": 7}, "batches: got int, expected something that can be gone through once an epoch"),
+        ({"batches": iter([])}, "batches: got list_iterator, expected something that can be gone through"),
+        ({"batches": []}, "batches: list gave no batch in epoch 1"),
+        ({"batches": [IMAGES]}, "batches: gave Tensor, expected pairs"),
+        ({"batches": [(IMAGES.byte(), LABELS)]}, "batches: gave images of torch.uint8, expected floats"),
+        ({"batches": [(IMAGES, LABELS[:4])]}, r"batches: gave labels torch.int64 \(4,\), expected torch.int64 \(6,\)"),
+        ({"batches": [(IMAGES, LABELS.float())]}, "batches: gave labels torch.float32"),
+        ({"network": nn.Flatten()}, "network: has no parameter that requires a gradient"),
+    ],
+)
+def test_bad_arguments_are_named(changed, message):
+    arguments = {"network": small_net(), "loss": ContrastiveLoss(), "batches": [(IMAGES, LABELS)], "epochs": 1}
+    with pytest.raises(ValueError, match=message):
+        fit_quietly(**{**arguments, **changed})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_named():
+    with pytest.raises(ValueError, match="device: got 'cuda', but this machine has"):
+        fit(small_net(), ContrastiveLoss(), [(IMAGES, LABELS)], 1, device="cuda")
+
+
+def test_errors_inside_a_step_say_which_step(digits):
+    batches = [(digits.floats(range(20)), digits.labels[:20])] * 2 + [(IMAGES.expand(-1, 3, -1, -1), LABELS)]
+    with pytest.raises(ValueError, match="images: got shape") as caught:
+        fit_quietly(small_net(), ContrastiveLoss(), batches, 1)
+    assert caught.value.__notes__ == ["This happened in step 3 (epoch 1) of fit."]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(digits, tmp_path):
+    class Exploding(ContrastiveLoss):
+        steps = 0
+
+        def forward(self, embeddings, labels):
+            self.steps += 1
+            return super().forward(embeddings, labels) * (math.inf if self.steps == 6 else 1)
+
+    file = tmp_path / "run.ckpt"
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is inf in step 6 \(epoch 2\).*learning rate first \(it is 0.001"
+    ):
+        batches = Batches(digits, batch_size=100)
+        fit_quietly(small_net(), Exploding(), batches, 3, checkpoint=file, checkpoint_every=1)
+    saved = torch.load(file, weights_only=True)
+    assert saved["step"] == 1 and all(w.isfinite().all() for w in saved["network"].values())
+
+
+def test_a_run_that_diverges_says_what_to_look_at(digits):
+    too_fast = functools.partial(torch.optim.SGD, lr=1e20)
+    with pytest.raises(
+        FloatingPointError, match=r"not finite numbers in step \d \(epoch 1\).*it is 1e\+20: try a tenth"
+    ):
+        fit_quietly(small_net(), ContrastiveLoss(), Batches(digits, batch_size=50), 1, optimizer=too_fast)
+
+
+# ---- what is shown
+
+
+def test_the_bar_shows_loss_metric_and_speed(digits, capfd):
+    fit(small_net(), ContrastiveLoss(), Batches(digits, batch_size=100), 2, validate=lambda network: {"score": 0.25})
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    last = shown.err.split("\r")[-1]
+    assert last.startswith("epoch 2/2: 100%") and "8/8" in last
+    assert "loss 0." in last and "score 0.25" in last and "images/s" in last
+
+
+def test_no_progress_no_output_no_warning(digits, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_quietly(small_net(), ContrastiveLoss(), Batches(digits, batch_size=100), 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_history_is_a_dict_and_a_line_of_text(digits):
+    import json
+
+    validate = closest(digits, digits)
+    history = fit_quietly(small_net(), ContrastiveLoss(), Batches(digits, batch_size=100), 2, validate=validate)
+    assert repr(history).startswith("History(8 steps, 2 epochs: loss 0.") and "closest accuracy 0." in repr(history)
+    stored = json.loads(json.dumps(history.to_dict()))
+    assert stored["steps"] == 8 and stored["loss"] == history.loss and stored["best_epoch"] in (1, 2)
+    assert repr(History()) == "History(0 steps, 0 epochs: )"
+
+
+# ---- interrupts
+
+
+class InterruptedAt:
+    """Batches during which Ctrl-C arrives at the given steps."""
+
+    def __init__(self, batches, *steps):
+        self.batches, self.steps, self.count = batches, steps, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        for batch in self.batches:
+            self.count += 1
+            for _ in range(self.steps.count(self.count)):
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+
+
+@pytest.fixture
+def pairs(digits):
+    return [(digits.floats(range(i, i + 50)), digits.labels[i : i + 50]) for i in range(0, 400, 50)]
+
+
+def test_ctrl_c_stops_between_two_steps(pairs):
+    before = signal.getsignal(signal.SIGINT)
+    network = small_net()
+    start = weights(network)
+    with pytest.raises(
+        KeyboardInterrupt, match=r"stopped after step 11 of 24 \(epoch 2\); nothing was saved, as"
+    ) as caught:
+        fit_quietly(network, ContrastiveLoss(), InterruptedAt(pairs, 11), 3)
+    assert "the network holds the weights so far" in str(caught.value)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not torch.equal(weights(network), start) and not network.training
+
+
+def test_a_second_ctrl_c_stops_at_once(pairs):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="stopped at once"):
+        fit_quietly(small_net(), ContrastiveLoss(), InterruptedAt(pairs, 3, 3), 3)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_handler_is_put_back_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError):
+        fit_quietly(small_net(), ContrastiveLoss(), [], 1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_fit_runs_outside_the_main_thread(pairs):
+    histories = []
+    run = lambda: histories.append(fit_quietly(small_net(), ContrastiveLoss(), pairs, 1))  # noqa: E731
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert histories[0].steps == 8
+
+
+# ---- in a notebook
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    with kernel(tmp_path_factory.mktemp("notebook")) as run_cell:
+        run_cell(
+            "import os, torch\nfrom labkit import data, losses, networks, training\ntorch.set_num_threads(1)\n"
+            "network = networks.LeNet(image_size=8)\nbatches = data.Batches(data.load('digits'), batch_size=64)\n"
+            "def fit(epochs, **options):\n"
+            "    return training.fit(network, losses.ContrastiveLoss(), batches, epochs, device='cpu', **options)"
+        )
+        yield run_cell
+
+
+def test_a_notebook_shows_a_bar_whose_stored_text_is_always_the_same(notebook):
+    [(kind, content)] = notebook("history = fit(2, validate=lambda network: 0.5)")  # nothing else, nothing on stderr
+    assert kind == "display_data" and "application/vnd.jupyter.widget-view+json" in content["data"]
+    assert content["data"]["text/plain"] == "epoch 1/2:   0%|          | 0/42 [00:00<?, ?step/s]"
+
+
+def test_a_notebooks_stop_button_saves_and_says_so(notebook):
+    bar, (kind, error) = notebook("fit(100_000, checkpoint='run.ckpt')", stop_button=True)
+    assert bar[0] == "display_data" and kind == "error" and error["ename"] == "KeyboardInterrupt"
+    assert re.fullmatch(
+        r"stopped after step \d+ of 2100000 \(epoch \d+\); saved to run.ckpt; "
+        "call fit again with the same arguments to go on",
+        error["evalue"],
+    )
+    [(kind, content)] = notebook("os.listdir()")
+    assert content["data"]["text/plain"] == "['run.ckpt']"
+
+
+# ---- the rest
+
+
+def test_training_is_imported_quickly():
+    slow = {"lightning_fabric", "torchvision", "matplotlib", "sklearn", "ipywidgets"}
+    code = f"import sys, labkit.training, labkit.networks; print({slow} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "set()"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_cuda_is_chosen_and_left_again(digits):
+    seen = []
+
+    class Watching(ContrastiveLoss):
+        def forward(self, embeddings, labels):
+            seen.append((embeddings.device.type, embeddings.dtype))
+            return super().forward(embeddings, labels)
+
+    network = small_net()
+    history = fit(
+        network, Watching(), Batches(digits, batch_size=100), 3, validate=closest(digits, digits), progress=False
+    )
+    assert set(seen) == {("cuda", torch.float32)} and history.epoch_loss[-1] < history.epoch_loss[0]
+    assert next(network.parameters()).device.type == "cpu" and embed(network, digits).device.type == "cpu"
