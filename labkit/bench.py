@@ -5,18 +5,16 @@ peer measured in the same rounds, "goal", and whatever else tells how it was mea
 machines, ratios do.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ROOT / "benchmarks"
-RECORD = ROOT / "data" / "measured" / "benchmarks.json"
+from labkit import records
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+RECORD = records.DATA / "measured" / "benchmarks.json"
 CALL = "import json, runpy, sys; rows = runpy.run_path(sys.argv[1])['rows'](); print(); print(json.dumps(rows))"
 
 
@@ -49,21 +47,10 @@ def _number(value):
 
 def record(results, path):
     """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay."""
-    import torch
-
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         kept = {}
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor threads",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else str(accelerator or "cpu"),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy")},
-    }
-    kept |= {name: {**about, "rows": rows} for name, rows in results.items()}
+    kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8", newline="\n")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,19 +23,24 @@ def measured(name):
     return json.loads((DATA / "measured" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def record(name, results, **settings):
-    """Write `results` (lists, numbers, text) to data/measured/NAME.json, with what it takes to repeat them."""
+def about():
+    """When, with which versions and on what kind of machine something is measured: {name: text or number}."""
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    content = {
-        "results": results,
-        "settings": settings,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in ("torch", "torchvision", "numpy")},
-        "machine": f"{platform.system()} {platform.machine()}, {device}",
+    return {
         "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor threads",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "torchvision", "numpy")},
     }
+
+
+def record(name, results, **settings):
+    """Write `results` (lists, numbers, text) to data/measured/NAME.json, with what it takes to repeat them."""
     path = DATA / "measured" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
+    content = {"results": results, "settings": settings, "about": about()}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
     return path

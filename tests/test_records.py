@@ -24,7 +24,7 @@ def test_a_record_comes_back_with_what_is_needed_to_repeat_it(tmp_path, monkeypa
     back = records.measured("trial")
     assert back["results"] == {"contrastive": [0.98, 0.99]}
     assert back["settings"] == {"dataset": "digits", "seeds": [0, 1]}
-    assert {"torch", "python"} <= set(back["versions"]) and back["machine"] and len(back["date"]) == 10
+    assert {"torch", "python", "machine", "device"} <= set(back["about"]) and len(back["about"]["date"]) == 10
 
 
 def test_a_record_that_is_not_there_is_an_error():

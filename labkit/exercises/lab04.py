@@ -165,8 +165,8 @@ kinds = Exercise(
         Mistake(
             "inequalities as the paper prints them",
             _as_printed,
-            "These are the signs as the paper prints them, and they are reversed: d(a,p) + margin < d(a,n) describes an "
-            "easy triplet, d(a,n) < d(a,p) a hard one.",
+            "The paper prints these signs, and they are reversed: d(a,p) + margin < d(a,n) describes an easy triplet, "
+            "d(a,n) < d(a,p) a hard one.",
         ),
         Mistake(
             "hard and easy swapped",
