@@ -1,8 +1,8 @@
 """fit(): the one training loop of the course, for every network, loss and dataset.
 
 It stands on Lightning Fabric, used thinly: Fabric sets up device and precision, starts processes and connects them.
-The loop itself is written out in `labkit.loop`; `labkit.checkpoints` holds what is written to disk, `labkit.running`
-devices, processes, the progress bar and Ctrl-C.
+The loop itself is written out in `labkit.loop`. `labkit.job` holds the arguments and the History, `labkit.checkpoints`
+what is written to disk, `labkit.running` devices, processes, the progress bar and Ctrl-C.
 """
 
 import dataclasses
@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from labkit import checkpoints, running
-from labkit.loop import History, Job, Run, begun, check_same_run, finished
+from labkit.job import History, Job, begun, check_same_run, finished
+from labkit.loop import Run
 from labkit.running import METRIC, STOP
 
 __all__ = ["History", "closest", "embed", "fit"]

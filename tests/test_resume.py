@@ -203,16 +203,14 @@ def forget(state, part, fresh):
         state["best"] = {"network": state["network"], "loss": state["loss"]}
 
 
-@pytest.mark.parametrize(
-    "kind, part",
-    [
-        (kind, part)
-        for kind in KINDS
-        for part in ("network", "loss", "optimizer", "schedule", "torch", "python", "numpy")
-    ]
-    + [("batches", "step"), ("loader", "step"), ("loader", "epoch_random"), ("batches", "best")]
-    + [("loader with a generator", "loader"), ("loader with a generator", "epoch_random of the loader")],
-)
+PARTS = {
+    "batches": ["network", "loss", "optimizer", "schedule", "torch", "python", "numpy", "step", "best"],
+    "loader": ["torch", "step", "epoch_random"],
+    "loader with a generator": ["loader", "epoch_random of the loader"],
+}
+
+
+@pytest.mark.parametrize("kind, part", [(kind, part) for kind in KINDS for part in PARTS[kind]])
 def test_a_checkpoint_without_any_one_part_would_end_elsewhere(kind, part, digits, tmp_path):
     file, fresh, forgetful = (tmp_path / f"{name}.ckpt" for name in ("run", "fresh", "forgetful"))
 
@@ -491,7 +489,7 @@ def train_to_be_killed(folder):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3000), nn.ReLU(), nn.Dropout(0.2), nn.Linear(3000, 16))
-    batches = Batches(load("digits"), classes_per_batch=10, samples_per_class=3, steps=24, augment=Augment(shift=1))
+    batches = Batches(load("digits"), classes_per_batch=10, samples_per_class=3, steps=16, augment=Augment(shift=1))
     fit(network, ContrastiveLoss(), batches, 10, checkpoint=folder / "run.ckpt", checkpoint_every=1)
 
 
@@ -545,7 +543,7 @@ def test_a_run_killed_twenty_times_ends_with_the_weights_of_an_undisturbed_one(t
     assert process.exitcode == 0 and hits >= 1
     assert os.listdir(killed) == ["run.ckpt"]
     state = torch.load(killed / "run.ckpt", weights_only=True)
-    assert state["history"]["loss"] == expected["history"]["loss"] and len(state["history"]["loss"]) == 240
+    assert state["history"]["loss"] == expected["history"]["loss"] and len(state["history"]["loss"]) == 160
     assert math.isfinite(sum(state["history"]["loss"]))
     for name, weight in expected["network"].items():
         assert torch.equal(state["network"][name], weight), name
