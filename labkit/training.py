@@ -96,7 +96,8 @@ def fit(
         return _fit(job, place)
     finally:
         for module, home in homes:
-            module.eval().to(home)
+            # Weights in rows again: torch.nn.utils.parameters_to_vector, for one, cannot take them otherwise.
+            module.eval().to(home, memory_format=torch.contiguous_format)
 
 
 def embed(network: nn.Module, images, batch_size: int = 1024, device: str | torch.device = "auto") -> torch.Tensor:

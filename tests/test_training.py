@@ -192,6 +192,7 @@ def test_modes_device_and_memory_come_back(digits):
     fit_quietly(network, loss, Batches(digits, batch_size=100), 1)
     assert not network.training and not loss.training
     assert next(network.parameters()).device.type == "cpu"
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 def test_compile_trains_the_same_network(digits, monkeypatch):
