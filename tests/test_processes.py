@@ -28,6 +28,12 @@ needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 
 @pytest.fixture(autouse=True)
+def no_prompt(monkeypatch):
+    """An IPython shell that another test has made leaves a prompt in sys, as if this were a notebook."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def ctrl_c_works():
     """Also where the tests run in the background, for which a shell switches Ctrl-C off."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
