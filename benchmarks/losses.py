@@ -1,26 +1,29 @@
-"""Contrastive and triplet losses against pytorch-metric-learning: processor time and memory, forward and backward.
+"""The losses against pytorch-metric-learning: time and memory of forward and backward.
 
-Embeddings of dimension 128 in float32, in two layouts: P classes of 4 samples, and ten classes. One thread. The ratio
-is the peer's processor time over ours, the median over rounds in which both take turns. Memory is how far one pass
-raises the process's peak above what it held before, each in a process of its own; it is known on Linux only. Where both
-compute the same number, that is checked. The contrastive losses differ (ours has squares, the peer's has not) but run
-over the same pairs.
+Embeddings of dimension 128 in float32, in two layouts: P classes of 4 samples, and ten classes. One thread, all threads
+and, where there is one, the GPU. The ratio is the peer's time over ours, the median over rounds in which both take
+turns: processor time with one thread, else time on the clock. Memory is how far one pass raises the peak above what was
+held before, each in a process of its own (on the CPU it is known on Linux only). Where both compute the same number,
+that is checked. The contrastive losses differ (ours has squares, the peer's has not) but run over the same pairs. The
+peer has no center loss: there the peer is the usual form, the whole B×C matrix of distances under a mask.
 
     python benchmarks/losses.py
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import torch
 from pytorch_metric_learning import distances, losses, miners
 
-from labkit.losses import ContrastiveLoss, TripletLoss
+from labkit.losses import ArcFaceLoss, CenterLoss, CircleLoss, ContrastiveLoss, TripletLoss
 
 DIM = 128
 MARGIN = 0.2
@@ -34,6 +37,12 @@ GOALS = {  # how many times as fast, at 1024 rows
     ("triplet hard", "10 classes"): 1.5,
     ("contrastive", "P×4"): 1,
     ("contrastive", "10 classes"): 1,
+    ("circle", "P×4"): 3,
+    ("circle", "10 classes"): 3,
+    ("ArcFace", "P×4"): 1,
+    ("ArcFace", "10 classes"): 1,
+    ("center", "P×4"): 1,
+    ("center", "10 classes"): 1,
 }
 MEMORY_GOAL = 80  # MiB, for batch-all at 1024 rows
 
@@ -52,59 +61,102 @@ def semihard_miner(distance):
     return miners.TripletMarginMiner(MARGIN, "semihard", distance=distance)
 
 
-PAIRS = {  # loss -> how ours is made, how the peer's is made
-    "contrastive": (ContrastiveLoss, losses.ContrastiveLoss),
-    "triplet all": (lambda: TripletLoss(MARGIN), peer_triplet),
-    "triplet hard": (lambda: TripletLoss(MARGIN, "hard"), lambda: peer_triplet(miners.BatchHardMiner)),
-    "triplet semihard_all": (lambda: TripletLoss(MARGIN, "semihard_all"), lambda: peer_triplet(semihard_miner)),
+class MatrixCenterLoss(torch.nn.Module):
+    """The center loss as a matrix of the distances to all centers, masked."""
+
+    def __init__(self, num_classes, dim):
+        super().__init__()
+        self.register_buffer("centers", torch.zeros(num_classes, dim))
+
+    def forward(self, embeddings, labels):
+        squares = embeddings.square().sum(1, keepdim=True) + self.centers.square().sum(1)
+        squares = torch.addmm(squares, embeddings, self.centers.T, alpha=-2)
+        own = labels[:, None] == torch.arange(len(self.centers), device=labels.device)
+        return (squares * own).clamp(min=1e-12, max=1e12).sum() / 2 / len(labels)
+
+
+def arcface(num_classes):
+    """Ours, with weight rows that the peer can be given."""
+    torch.manual_seed(0)
+    return ArcFaceLoss(num_classes, DIM)
+
+
+def peer_arcface(num_classes):
+    peer = losses.ArcFaceLoss(num_classes, DIM, margin=math.degrees(0.5), scale=64)
+    peer.W.data = arcface(num_classes).weight.data.T.contiguous()
+    return peer
+
+
+PAIRS = {  # loss -> how ours is made, how the peer's is made, for a number of classes
+    "contrastive": (lambda _: ContrastiveLoss(), lambda _: losses.ContrastiveLoss()),
+    "triplet all": (lambda _: TripletLoss(MARGIN), lambda _: peer_triplet()),
+    "triplet hard": (lambda _: TripletLoss(MARGIN, "hard"), lambda _: peer_triplet(miners.BatchHardMiner)),
+    "triplet semihard_all": (lambda _: TripletLoss(MARGIN, "semihard_all"), lambda _: peer_triplet(semihard_miner)),
+    "circle": (lambda _: CircleLoss(0.4, 80), lambda _: losses.CircleLoss(m=0.4, gamma=80)),
+    "ArcFace": (arcface, peer_arcface),
+    "center": (lambda classes: CenterLoss(classes, DIM), lambda classes: MatrixCenterLoss(classes, DIM)),
 }
 
 
-def batch(layout, size):
+def batch(layout, size, device="cpu"):
     """Unit embeddings in loose clusters, so that some triplets are active and many are not."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(size) // 4 if layout == "P×4" else torch.arange(size) % 10
     centers = torch.randn(int(labels.max()) + 1, DIM, generator=generator)
     embeddings = 0.7 * centers[labels] + torch.randn(size, DIM, generator=generator)
-    return torch.nn.functional.normalize(embeddings).requires_grad_(), labels
+    return torch.nn.functional.normalize(embeddings).to(device).requires_grad_(), labels.to(device)
 
 
-def run(loss, embeddings, labels):
-    """Forward and backward; returns the loss and the processor seconds that it took."""
+def make(name, which, labels):
+    """A loss for a batch: ours (which = 0) or the peer's (1)."""
+    loss = PAIRS[name][which](int(labels.max()) + 1)
+    return loss.to(labels.device) if isinstance(loss, torch.nn.Module) else loss
+
+
+def run(loss, embeddings, labels, clock):
+    """Forward and backward; returns the loss and how long it took."""
     embeddings.grad = None
-    start = time.process_time()
+    start = clock()
     value = loss(embeddings, labels)
     value.backward()
-    return value.item(), time.process_time() - start
+    value = value.item()  # a GPU is waited for
+    return value, clock() - start
 
 
-def time_cell(name, layout, size):
+def time_cell(name, layout, size, where):
     """The median ratio of the peer's time to ours, and both median times in milliseconds."""
-    data = batch(layout, size)
-    ours, peer = (make() for make in PAIRS[name])
-    value, _ = run(ours, *data)
-    peer_value, once = run(peer, *data)
+    clock = time.process_time if where == "one thread" else time.perf_counter
+    data = batch(layout, size, "cuda" if where == "GPU" else "cpu")
+    ours, peer = (make(name, which, data[1]) for which in (0, 1))
+    value, _ = run(ours, *data, clock)
+    peer_value, once = run(peer, *data, clock)
     if name != "contrastive" and abs(value / peer_value - 1) > 1e-4:
         raise RuntimeError(f"{name}, {layout}, {size} rows: the loss is {value}, the peer's {peer_value}")
     times, ratios = [], []
     started = time.perf_counter()
     repeats = max(1, min(20, int(0.05 / once)))  # a round of a small batch holds several passes
     while len(ratios) < 3 or (len(ratios) < 15 and time.perf_counter() - started < SECONDS):
-        mine, theirs = (statistics.median(run(loss, *data)[1] for _ in range(repeats)) for loss in (ours, peer))
+        mine, theirs = (statistics.median(run(loss, *data, clock)[1] for _ in range(repeats)) for loss in (ours, peer))
         times.append((1000 * mine, 1000 * theirs))
         ratios.append(theirs / mine)
     mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     return {"ratio": statistics.median(ratios), "ours_ms": mine, "peer_ms": theirs, "rounds": len(ratios)}
 
 
-def memory_cell(name, layout, size, which):
-    """By how many MiB one pass raises the peak of the resident memory."""
-    loss = PAIRS[name][which]()
-    run(loss, *batch(layout, 16))  # what is loaded and set up once does not count
-    data = batch(layout, size)
+def memory_cell(name, layout, size, where, which):
+    """By how many MiB one pass raises the peak of the memory: the resident memory, or the GPU's."""
+    device = "cuda" if where == "GPU" else "cpu"
+    small, data = batch(layout, 64, device), batch(layout, size, device)
+    run(make(name, which, small[1]), *small, time.perf_counter)  # what is loaded and set up once does not count
+    loss = make(name, which, data[1])
+    if where == "GPU":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run(loss, *data, time.perf_counter)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
     before = resident("VmRSS")
-    run(loss, *data)
+    run(loss, *data, time.perf_counter)
     return (resident("VmHWM") - before) / 1024
 
 
@@ -116,35 +168,43 @@ def resident(key):
 
 def cell(*arguments):
     """Measures a cell in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    if arguments[3] == "one thread":
+        environment["OMP_NUM_THREADS"] = "1"
     command = [sys.executable, str(Path(__file__).resolve()), json.dumps(arguments)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def rows(sizes=SIZES, names=tuple(PAIRS)):
-    """A row for every loss, layout and batch size: the ratio of times, and both memory figures in MiB."""
+def places():
+    """Where to measure."""
+    return ("one thread", "all threads", *(["GPU"] if torch.cuda.is_available() else []))
+
+
+def rows(sizes=SIZES, names=tuple(PAIRS), wheres=None):
+    """A row for every loss, layout, place and batch size: the ratio of times, and both memory figures in MiB."""
     result = []
-    for name in names:
-        for layout in LAYOUTS:
-            for size in sizes:
-                row = {"name": f"{name}, {layout}, {size} rows", **cell(name, layout, size)}
-                row["goal"] = GOALS.get((name, layout)) if size == 1024 else None
-                if sys.platform == "linux":
-                    row["ours_mib"], row["peer_mib"] = cell(name, layout, size, 0), cell(name, layout, size, 1)
-                    row["goal_mib"] = MEMORY_GOAL if name == "triplet all" and size == 1024 else None
-                result.append(row)
+    for name, layout, where, size in product(names, LAYOUTS, wheres or places(), sizes):
+        arguments = (name, layout, size, where)
+        row = {"name": f"{name}, {layout}, {size} rows, {where}", **cell(*arguments)}
+        if size == 1024 and where == "one thread":
+            row["goal"] = GOALS.get((name, layout))
+        if (sys.platform == "linux" and where == "one thread") or where == "GPU":
+            row["ours_mib"], row["peer_mib"] = cell(*arguments, 0), cell(*arguments, 1)
+            if name == "triplet all" and size == 1024 and where == "one thread":
+                row["goal_mib"] = MEMORY_GOAL
+        result.append(row)
     return result
 
 
 def main():
     for row in rows():
         line = f"{row['name']}: {row['ratio']:.3g} times as fast ({row['ours_ms']:.3g}, peer {row['peer_ms']:.4g} ms)"
-        if row["goal"]:
+        if row.get("goal"):
             line += f", goal {row['goal']}"
         if "ours_mib" in row:
             line += f"; {row['ours_mib']:.0f} MiB, peer {row['peer_mib']:.0f}"
-            if row["goal_mib"]:
+            if "goal_mib" in row:
                 line += f", goal {row['goal_mib']}"
         print(line)
 
@@ -152,7 +212,8 @@ def main():
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         task = json.loads(sys.argv[1])
-        torch.set_num_threads(1)
-        print(json.dumps((time_cell if len(task) == 3 else memory_cell)(*task)))
+        if task[3] == "one thread":
+            torch.set_num_threads(1)
+        print(json.dumps((time_cell if len(task) == 4 else memory_cell)(*task)))
     else:
         main()

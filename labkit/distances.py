@@ -32,7 +32,7 @@ def pairwise_distances(a, b=None, squared=False):
             raise ValueError(f"b must have as many columns as a, {a.shape[1]}, got {b.shape[1]}")
         if a.device != b.device:
             raise ValueError(f"b must be on the device of a, {a.device}, got {b.device}")
-    dtype = _result_dtype(a) if b is None else _result_dtype(a, b)
+    dtype = result_dtype(a) if b is None else result_dtype(a, b)
     device = a.device
     if device.type == "mps":  # it has no float64
         a, b = a.cpu(), None if b is None else b.cpu()
@@ -50,12 +50,13 @@ def paired_distances(a, b, squared=False):
     checks.matrix("b", b)
     if a.shape != b.shape:
         raise ValueError(f"b must have the shape of a, {tuple(a.shape)}, got {tuple(b.shape)}")
-    dtype = _result_dtype(a, b)
+    dtype = result_dtype(a, b)
     difference = a.to(dtype) - b.to(dtype)
     return difference.square().sum(dim=1) if squared else torch.linalg.vector_norm(difference, dim=1)
 
 
-def _result_dtype(*tensors):
+def result_dtype(*tensors):
+    """The dtype in which distances and losses of these tensors are computed: float64 if one is, otherwise float32."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 

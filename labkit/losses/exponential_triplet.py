@@ -1,0 +1,141 @@
+"""The exponential triplet loss of paper 000, a logarithmic barrier on normalized distances (lab 06)."""
+
+import math
+import numbers
+import warnings
+
+import torch
+
+from labkit import checks
+from labkit.distances import pairwise_distances
+from labkit.embeddings import l2
+
+
+class ExponentialTripletLoss(torch.nn.Module):
+    """Keeps every class within a small diameter, and every two classes half of the largest distance apart.
+
+    Every distance of two rows is divided by the largest one that there can be, d_max; call it p for a pair of one
+    class (i < j), q for a pair of two classes. With the diameter c_n = overlap/num_classes that a class may have, and
+    the barrier φ(t) = -log(1 - t),
+
+        reduction="pair"   positive_weight·mean φ([p - c_n]₊/(1 - c_n)) + negative_weight·mean φ([½ - q]₊/½)
+        reduction="batch"  positive_weight·φ(mean [p - c_n]₊/(1 - c_n)) + negative_weight·φ(mean [½ - q]₊/½)
+
+    where the first mean is over all positive pairs, the second over all negative ones. "pair" weights a pair by
+    1/(1 - t), the more the worse it is, as the text of the paper says; "batch" is the authors' code, where all active
+    pairs of one kind have the same weight, and is never larger. Positives are compared with a constant and negatives
+    with another: despite its name, the loss knows no triplets. It is 0 where no p is above c_n and no q below ½.
+
+    num_classes: how many classes there are, K; labels lie in 0..K-1.
+    overlap: the coefficient c_o of the paper, default 1.5, 0 ≤ overlap < num_classes. At most K/2 makes sense: beyond,
+        c_n > ½, and a warning says so.
+    radius: the radius of the ball or sphere in which the embeddings lie, c_s, default 1 (labkit.embeddings).
+    positive_weight, negative_weight: C_pos and C_neg, default 1, at least 0.
+    distance: "euclidean" ‖x - y‖ with d_max = 2·radius; "squared" ‖x - y‖² with d_max = (2·radius)²; "cosine"
+        1 - cos(x, y) with d_max = 2 for any radius, where a zero row has cosine 0 to every other.
+    delta: the barrier goes on as its tangent from t = 1 - delta; see `barrier`.
+
+    Source: paper 000, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
+    diameter of equation 3 is overlap·d_max/num_classes.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        overlap=1.5,
+        radius=1.0,
+        positive_weight=1.0,
+        negative_weight=1.0,
+        reduction="pair",
+        distance="euclidean",
+        delta=1e-2,
+    ):
+        super().__init__()
+        self.num_classes = checks.whole("num_classes", num_classes)
+        self.overlap = checks.non_negative("overlap", overlap)
+        self.diameter = self.overlap / self.num_classes  # c_n
+        if self.diameter >= 1:
+            raise ValueError(
+                f"overlap must be less than num_classes, {self.num_classes}, got {overlap!r}: a class may then be as "
+                "wide as the largest distance there is, so that no positive pair is ever too far apart, and the "
+                "positive term is 0 for every batch"
+            )
+        if self.diameter > 0.5:
+            warnings.warn(
+                f"overlap {overlap!r} lets one of {self.num_classes} classes be wider than the distance at which "
+                "another class is far enough (overlap/num_classes > 0.5)",
+                stacklevel=2,
+            )
+        self.radius = checks.positive("radius", radius)
+        self.positive_weight = checks.non_negative("positive_weight", positive_weight)
+        self.negative_weight = checks.non_negative("negative_weight", negative_weight)
+        self.reduction = checks.one_of("reduction", reduction, ("pair", "batch"))
+        self.distance = checks.one_of("distance", distance, ("euclidean", "squared", "cosine"))
+        self.delta = _checked_delta(delta)
+
+    def forward(self, embeddings, labels):
+        """Returns a scalar: float64 for float64 embeddings, else float32.
+
+        embeddings: (B, D) floating point. labels: (B,) int64 in 0..num_classes-1. A kind of pair that the batch lacks
+        adds a zero that is connected to the graph. Embeddings farther apart than d_max are allowed: the tangent of the
+        barrier goes on. Two rows in the same place have no direction to be pushed in: their gradient is 0. Raises
+        ValueError for bad input (labkit.checks).
+        """
+        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes)
+        d = self._normalized_distances(embeddings)
+        same = labels[:, None] == labels[None, :]
+        # How far each pair is from where it should be. The matrix holds every pair twice, and the diagonal adds 0.
+        t = torch.where(same, (d - self.diameter) / (1 - self.diameter), (0.5 - d) / 0.5).relu()
+        positives = same.sum() - len(labels)
+        negatives = same.numel() - same.sum()
+        if self.reduction == "pair":
+            t = barrier(t, self.delta)
+        pull = t.masked_fill(~same, 0).sum() / positives.clamp(min=1)
+        push = t.masked_fill(same, 0).sum() / negatives.clamp(min=1)
+        if self.reduction == "batch":
+            pull, push = barrier(pull, self.delta), barrier(push, self.delta)
+        return self.positive_weight * pull + self.negative_weight * push
+
+    def _normalized_distances(self, embeddings):
+        """d/d_max for all pairs of rows."""
+        if self.distance == "euclidean":
+            return pairwise_distances(embeddings) / (2 * self.radius)
+        if self.distance == "squared":
+            return pairwise_distances(embeddings, squared=True) / (2 * self.radius) ** 2
+        if embeddings.dtype != torch.float64:
+            embeddings = embeddings.float()  # l2 would round its result to half precision
+        rows = l2(embeddings)
+        # 1 - cos = ½‖x̂ - ŷ‖², where nothing cancels if x̂ and ŷ are nearly equal; for each zero row, ½ is missing.
+        missing = (rows == 0).all(dim=1).to(rows.dtype) / 2
+        d = pairwise_distances(rows, squared=True) / 2 + missing[:, None] + missing[None, :]
+        return d.fill_diagonal_(0) / 2
+
+    def extra_repr(self):
+        return (
+            f"num_classes={self.num_classes}, overlap={self.overlap}, radius={self.radius}, "
+            f"positive_weight={self.positive_weight}, negative_weight={self.negative_weight}, "
+            f"reduction={self.reduction!r}, distance={self.distance!r}, delta={self.delta}"
+        )
+
+
+def barrier(t, delta=1e-2):
+    """φ(t) = -log(1 - t) up to t = 1 - delta, then its tangent there: -log(delta) + (t - (1 - delta))/delta.
+
+    t: floating-point tensor of any shape, usually from 0 on; elementwise. delta: where the tangent takes over, between
+        0 and 1; no slope is steeper than 1/delta. Continuous with its first derivative, finite for every finite t: the
+        authors' log(1 - t + 1e-20) has slope 1e20 at t = 1 in float64, and is NaN beyond.
+    Raises ValueError if t is no such tensor or delta is not between 0 and 1.
+    """
+    if not isinstance(t, torch.Tensor) or not t.is_floating_point():
+        raise ValueError(f"t must be a floating-point tensor, got {checks.describe(t)}")
+    delta = _checked_delta(delta)
+    bend = 1 - delta
+    inside = t <= bend
+    logarithm = -torch.log1p(-t.masked_fill(~inside, 0))  # no gradient of 1/0 may enter the branch that is not taken
+    return torch.where(inside, logarithm, -math.log(delta) + (t - bend) / delta)
+
+
+def _checked_delta(delta):
+    if not isinstance(delta, numbers.Real) or not 0 < delta < 1:
+        raise ValueError(f"delta must be a number between 0 and 1, both excluded, got {delta!r}")
+    return float(delta)

@@ -1,0 +1,96 @@
+"""The PEDCC loss: softmax with a margin on class centroids that are given, not learned (lab 08, paper 003)."""
+
+import torch
+
+from labkit import checks
+from labkit.distances import paired_distances, result_dtype
+from labkit.embeddings import l2
+from labkit.losses.softmax import margin_cross_entropy
+from labkit.similarities import cosine_similarities
+
+
+class PEDCCLoss(torch.nn.Module):
+    """Additive margin softmax on given centroids, plus a root of the mean distance to them:
+
+        L = AM(s, m; P) + weight · [ (M + ε)^(1/root) - ε^(1/root) ]         M = mean_i ½‖x̂_i - p_yi‖²,  ε = 1e-6
+
+    AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight. With unit vectors
+    ½‖x̂ - p‖² = 1 - cos θ, between 0 and 2 (paper 003, equations 7 to 9; its equation 8 sums over the batch, which would
+    make the weight depend on the batch size).
+
+    centroids: (C, D) floating point, rows of length 1, such as labkit.centroids.evenly_distributed gives.
+    margin: m, default 0.35. scale: s, default 7.5. With small scales the loss has a high floor, even for perfect
+        embeddings: log(1 + (C-1)·exp(-s (C/(C-1) - m))), 0.53 for C = 100.
+    root: the paper's n, a whole number, default 1. ε keeps the slope finite at M = 0.
+    weight: of the second term, the paper's λ, default 1, at least 0.
+    learnable: False, and the centroids are a buffer; True, and they are a parameter, which `update`, called by `fit`
+        after each step, brings back to length 1. Let the optimizer hold it without weight decay and momentum.
+    normalize: True, and the second term has x̂; False, and it has x itself.
+    """
+
+    EPSILON = 1e-6
+
+    def __init__(self, centroids, margin=0.35, scale=7.5, root=1, weight=1.0, learnable=False, normalize=True):
+        super().__init__()
+        checks.matrix("centroids", centroids)
+        checks.finite("centroids", centroids)
+        lengths = torch.linalg.vector_norm(centroids, dim=1)
+        if not torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3):
+            worst = lengths[(lengths - 1).abs().argmax()].item()
+            raise ValueError(f"centroids must have rows of length 1, got {worst:.4g}")
+        self.margin = checks.non_negative("margin", margin)
+        self.scale = checks.positive("scale", scale)
+        self.root = checks.whole("root", root)
+        self.weight = checks.non_negative("weight", weight)
+        self.learnable, self.normalize = learnable, normalize
+        centroids = centroids.detach().clone()
+        self.register_buffer("start", centroids.clone())
+        if learnable:
+            self.centroids = torch.nn.Parameter(centroids)
+        else:
+            self.register_buffer("centroids", centroids)
+
+    def forward(self, embeddings, labels):
+        """Returns a scalar: float64 for float64 embeddings, else float32.
+
+        embeddings: (B, D) floating point. labels: (B,) int64 in 0..C-1. An empty batch gives a zero that is connected
+        to the graph. Raises ValueError for bad input (labkit.checks).
+        """
+        num_classes, dim = self.centroids.shape
+        checks.embeddings_and_labels(embeddings, labels, num_classes=num_classes, dim=dim)
+        if len(labels) == 0:
+            return self.scores(embeddings).sum()
+        cosines = cosine_similarities(embeddings, self.centroids)
+        angular = margin_cross_entropy(cosines, labels, lambda cosine: cosine - self.margin, self.scale)
+        if self.weight == 0:
+            return angular
+        mean = self.mean_distance(embeddings, labels)
+        return angular + self.weight * ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
+
+    def scores(self, embeddings):
+        """scale·cos θ_j, (B, C), for prediction."""
+        return self.scale * cosine_similarities(embeddings, self.centroids)
+
+    def mean_distance(self, embeddings, labels):
+        """M, the mean over the batch of half the squared distance to the own centroid, a scalar."""
+        x = embeddings.to(result_dtype(embeddings))
+        return paired_distances(l2(x) if self.normalize else x, self.centroids[labels], squared=True).mean() / 2
+
+    @torch.no_grad()
+    def update(self, embeddings, labels):
+        """Brings learnable centroids back to length 1; the batch does not matter."""
+        if self.learnable:
+            self.centroids.copy_(l2(self.centroids))
+
+    def drift(self):
+        """How far each centroid has been learned away from where it started: the angle in degrees, (C,)."""
+        with torch.no_grad():
+            chord = paired_distances(l2(self.centroids), l2(self.start))
+            return 2 * torch.rad2deg(torch.asin((chord / 2).clamp(max=1)))
+
+    def extra_repr(self):
+        classes, dim = self.centroids.shape
+        return (
+            f"num_classes={classes}, dim={dim}, margin={self.margin}, scale={self.scale}, root={self.root}, "
+            f"weight={self.weight}, learnable={self.learnable}, normalize={self.normalize}"
+        )
