@@ -95,6 +95,16 @@ def one_of(name, value, allowed):
     return value
 
 
+def differentiated_once(name):
+    """Raises RuntimeError in a backward pass of which a graph is made: for functions whose gradient has no gradient.
+
+    (torch's `once_differentiable` notices only some of these, and is silently wrong where the incoming gradient is a
+    constant.)
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{name} can be differentiated once, and create_graph=True asks for a second time")
+
+
 def _require(condition, message, wait, found):
     """Checks a boolean tensor of one element: ValueError where Python may look, an asynchronous assert on CUDA."""
     if wait or condition.device.type == "cpu":

@@ -41,7 +41,7 @@ def unit_range(x, radius=1.0, grad="true"):
     x, dtype = _checked(x)
     radius = checks.positive("radius", radius)
     polar = _Polar(x, detached=_detached(grad))
-    return torch.where(polar.length <= radius, x, polar.along(radius)).to(dtype)
+    return torch.where(polar.length() <= radius, x, polar.along(radius)).to(dtype)
 
 
 def unit_bounce(x, radius=1.0, grad="true", bounce="triangle"):
@@ -65,14 +65,14 @@ def unit_bounce(x, radius=1.0, grad="true", bounce="triangle"):
     detached = _detached(grad)
     rho = _BOUNCES[checks.one_of("bounce", bounce, tuple(_BOUNCES))]
     polar = _Polar(x, detached)
-    return torch.where(polar.length <= radius, x, polar.along(rho(polar.length, radius))).to(dtype)
+    return torch.where(polar.length() <= radius, x, polar.along(rho(polar.length(), radius))).to(dtype)
 
 
 class _Polar:
     """The rows of x by length and direction, both differentiable unless detached (then ‖x‖ is a constant).
 
-    length: ‖x‖, (..., 1). along(length): the rows brought to another length, a number or (..., 1). The zero row stays 0
-    and has gradient 0.
+    length(): ‖x‖, (..., 1). along(length): the rows brought to another length, a number or (..., 1); the zero row stays
+    0, with gradient 0.
     """
 
     def __init__(self, x, detached=False):
@@ -84,7 +84,6 @@ class _Polar:
         norm = self._divided.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1).sqrt()  # from 1 to √D
         self._norm = norm.detach() if detached else norm
 
-    @property
     def length(self):
         return (self._largest * self._norm).clamp(max=torch.finfo(self._norm.dtype).max)
 

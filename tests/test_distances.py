@@ -284,3 +284,9 @@ def test_value_checks_on_cuda_wait_only_if_asked():
         finite("x", torch.zeros(2, 2, device="cuda"))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_it_can_be_differentiated_once_and_says_so():
+    x = torch.randn(4, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"^pairwise_distances can be differentiated once, and create_graph=True"):
+        torch.autograd.grad(pairwise_distances(x).sum(), x, create_graph=True)

@@ -58,13 +58,14 @@ class PEDCCLoss(torch.nn.Module):
         """
         num_classes, dim = self.centroids.shape
         checks.embeddings_and_labels(embeddings, labels, num_classes=num_classes, dim=dim)
+        x = embeddings.to(result_dtype(embeddings))
         if len(labels) == 0:
-            return self.scores(embeddings).sum()
-        cosines = cosine_similarities(embeddings, self.centroids)
+            return self.scores(x).sum()
+        cosines = cosine_similarities(x, self.centroids)
         angular = margin_cross_entropy(cosines, labels, lambda cosine: cosine - self.margin, self.scale)
         if self.weight == 0:
             return angular
-        mean = self.mean_distance(embeddings, labels)
+        mean = self.mean_distance(x, labels)
         return angular + self.weight * ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
 
     def scores(self, embeddings):

@@ -47,9 +47,8 @@ class _Classifier(torch.nn.Module):
         to the graph. Raises ValueError for bad input (labkit.checks).
         """
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
-        if len(labels) == 0:
-            return self.scores(embeddings).sum()
-        return self.loss_of(embeddings, labels)
+        x = embeddings.to(result_dtype(embeddings))
+        return self.loss_of(x, labels) if len(labels) else self.scores(x).sum()
 
     def loss_of(self, embeddings, labels):
         return cross_entropy(self.scores(embeddings), labels)
@@ -277,8 +276,6 @@ class ArcFaceLoss(_ScaledMarginSoftmax):
     num_classes: C. dim: D. margin: m in radians, default 0.5, at most π. scale: s, default 64.
     """
 
-    SMALLEST = 1e-7  # of sin²θ: below it sin θ is a constant to the gradient, which would be infinite at θ = 0 and π
-
     def __init__(self, num_classes, dim, margin=0.5, scale=64.0):
         super().__init__(num_classes, dim, margin, scale)
         if self.margin > math.pi:
@@ -287,6 +284,8 @@ class ArcFaceLoss(_ScaledMarginSoftmax):
     def target_cosine(self, cosine):
         """cos(θ + m) = cos θ cos m - sin θ sin m; beyond π - m, cos θ - m sin m."""
         m = self.margin
-        sine = (1 - cosine.square()).clamp(min=self.SMALLEST).sqrt()
+        square = 1 - cosine.square()
+        flat = square <= 0  # at θ = 0 and π, where the root would have an infinite slope; rounding may lead beyond
+        sine = square.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
         rotated = cosine * math.cos(m) - sine * math.sin(m)
         return torch.where(cosine >= -math.cos(m), rotated, cosine - m * math.sin(m))
