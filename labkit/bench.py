@@ -1,8 +1,8 @@
 """labkit bench: runs the rows of benchmarks/*.py and keeps them as data.
 
 A benchmark is a file with a function `rows()` that returns dictionaries of plain values: "name", "ratio" against a
-peer measured in the same rounds, "goal", and whatever else tells how it was measured. Seconds do not travel between
-machines, ratios do.
+peer measured in the same rounds, "goal", and whatever else tells how it was measured. "ours_mib", "peer_mib" and
+"goal_mib" are peak memory. Seconds do not travel between machines, ratios do.
 """
 
 import json
@@ -33,16 +33,22 @@ def measure(path):
 
 
 def table(results):
-    """Lines of a table: benchmark, what was measured, ratio, goal. `results`: benchmark's name -> its rows."""
-    cells = [("benchmark", "measured", "ratio", "goal")]
+    """Lines of a table: what was measured, ratio and goal, peak memory here and of the peer where it is known.
+
+    results: benchmark's name -> its rows.
+    """
+    cells = [("benchmark", "measured", "ratio", "goal", "MiB", "peer MiB", "MiB goal")]
+    keys = ("ratio", "goal", "ours_mib", "peer_mib", "goal_mib")
     for name, rows in results.items():
-        cells += [(name, row["name"], _number(row.get("ratio")), _number(row.get("goal"))) for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+        cells += [(name, row["name"], *(_number(row.get(key)) for key in keys)) for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _number(value):
-    return f"{value:.3g}" if isinstance(value, int | float) else str(value or "")
+    if not isinstance(value, int | float):
+        return str(value or "")
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def record(results, path):

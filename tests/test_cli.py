@@ -53,7 +53,7 @@ def calls(monkeypatch):
     return SimpleNamespace(made=made, replace=replace)
 
 
-COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "bench"]
+COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "bench", "mutants"]
 
 
 def test_help_lists_every_command_and_each_has_its_own():
@@ -215,7 +215,7 @@ def test_refresh_goes_on_after_a_failure_and_ends_with_1(course, monkeypatch):
 def test_bench_runs_every_benchmark_prints_one_table_and_keeps_a_record(tmp_path, monkeypatch):
     folder, record = tmp_path / "benchmarks", tmp_path / "measured" / "benchmarks.json"
     folder.mkdir()
-    row = {"name": "small ½", "ratio": 1.0234, "goal": 1.05, "rounds": 3}
+    row = {"name": "small ½", "ratio": 1.0234, "goal": 1.05, "rounds": 3, "ours_mib": 65.53, "peer_mib": 4021.7}
     (folder / "fit.py").write_text(f"def rows():\n    print('noise')\n    return [{row}]\n", encoding="utf-8")
     (folder / "helper.py").write_text("x = 1\n", encoding="utf-8")
     (folder / "other.py").write_text("def rows():\n    return [{'name': 'b', 'ratio': 75}]\n", encoding="utf-8")
@@ -224,8 +224,8 @@ def test_bench_runs_every_benchmark_prints_one_table_and_keeps_a_record(tmp_path
     status, text = run("bench")
     assert status == 0
     assert text.splitlines()[2:6] == [
-        "benchmark  measured  ratio  goal",
-        "fit        small ½   1.02   1.05",
+        "benchmark  measured  ratio  goal  MiB   peer MiB  MiB goal",
+        "fit        small ½   1.02   1.05  65.5  4022",
         "other      b         75",
         f"written: {record}",
     ]

@@ -52,34 +52,40 @@ class CircleLoss(torch.nn.Module):
 
 
 class _Circle(torch.autograd.Function):
-    """The loss of a matrix of cosines, with the gradient computed on the way: most of its B×B terms occur in both."""
+    """The loss of a matrix of cosines. The gradient is computed with it: most of its B×B terms occur in both."""
 
     @staticmethod
     def forward(ctx, cosines, labels, margin, gamma, weighted):
-        same = labels[:, None] == labels[None, :]
-        sign = torch.where(same, -1.0, 1.0).to(cosines.dtype)  # dt/ds
-        error = (cosines - 0.5).mul_(sign).add_(0.5)  # t: 1 - s where same, else s
-        if weighted:
-            pull = (error + margin).clamp_(min=0).mul_(gamma)  # γα
-            exponent = error.sub_(margin).mul_(pull)
-        else:
-            pull = gamma
-            exponent = error.sub_((1 - margin) / 2).mul_(gamma)  # the two halves of s_n - s_p + m
-        # Not -inf: of a row that is all -inf, logsumexp and the gradient would be NaN.
-        nothing = torch.finfo(exponent.dtype).min
-        exponent.fill_diagonal_(nothing)
-        of_positives = exponent.masked_fill(~same, nothing).logsumexp(1, keepdim=True)
-        of_negatives = exponent.masked_fill(same, nothing).logsumexp(1, keepdim=True)
-        both = of_positives + of_negatives
-        # An anchor without a positive, or without a negative, has softplus(about `nothing`) = 0, with gradient 0.
-        mined = ((same.sum(1) > 1) & ~same.all(1)).sum().clamp(min=1)
-        # d softplus(z)/dz = sigmoid(z); d logsumexp/d exponent = exp(exponent - logsumexp).
-        share = exponent.sub_(torch.where(same, of_positives, of_negatives)).exp_()
-        ctx.save_for_backward(share.mul_(sign.mul_(pull)).mul_(both.sigmoid().div_(mined)))
-        return softplus(both).sum() / mined
+        loss, gradient = _loss_and_gradient(cosines, labels, margin, gamma, weighted)
+        ctx.save_for_backward(gradient)
+        return loss
 
     @staticmethod
     def backward(ctx, grad):
         checks.differentiated_once("CircleLoss")
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None, None
+
+
+def _loss_and_gradient(cosines, labels, margin, gamma, weighted):
+    """The loss, and its gradient to the cosines (B, B). In place where it can be: memory costs more than arithmetic."""
+    same = labels[:, None] == labels[None, :]
+    sign = torch.where(same, -1.0, 1.0).to(cosines.dtype)  # dt/ds
+    error = (cosines - 0.5).mul_(sign).add_(0.5)  # t: 1 - s where same, else s
+    if weighted:
+        pull = (error + margin).clamp_(min=0).mul_(gamma)  # γα
+        exponent = error.sub_(margin).mul_(pull)
+    else:
+        pull = gamma
+        exponent = error.sub_((1 - margin) / 2).mul_(gamma)  # each kind has half of s_n - s_p + m
+    # Not -inf: of a row that is all -inf, logsumexp and the gradient would be NaN.
+    nothing = torch.finfo(exponent.dtype).min
+    exponent.fill_diagonal_(nothing)
+    of_positives = exponent.masked_fill(~same, nothing).logsumexp(1, keepdim=True)
+    of_negatives = exponent.masked_fill(same, nothing).logsumexp(1, keepdim=True)
+    both = of_positives + of_negatives
+    # An anchor without a positive, or without a negative, has softplus(about `nothing`) = 0, with gradient 0.
+    mined = ((same.sum(1) > 1) & ~same.all(1)).sum().clamp(min=1)
+    # d softplus(z)/dz = sigmoid(z), and d logsumexp/d exponent = exp(exponent - logsumexp).
+    share = exponent.sub_(torch.where(same, of_positives, of_negatives)).exp_()
+    return softplus(both).sum() / mined, share.mul_(sign.mul_(pull)).mul_(both.sigmoid().div_(mined))
