@@ -79,6 +79,7 @@ class Job:
     precision: str
     compile: bool
     clip: float | None
+    penalty: object | None
     progress: bool
     keep: bool = True  # False: the checkpoint is written at the end only, to bring the result to the caller's process
 
@@ -102,6 +103,9 @@ class Job:
             raise ValueError(f"checkpoint: got the folder {self.path}, expected the name of a file")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: got {self.clip!r}, expected a positive number")
+        if self.penalty is not None and not callable(getattr(self.penalty, "add_gradient", None)):
+            got = type(self.penalty).__name__
+            raise ValueError(f"penalty: got {got}, expected an object with the method add_gradient(network)")
         if not isinstance(self.batches, Iterable) or isinstance(self.batches, Iterator):
             raise ValueError(
                 f"batches: got {type(self.batches).__name__}, expected something that can be gone through once an "
@@ -149,6 +153,7 @@ class Job:
             validate=self.validate is not None,
             patience=self.patience,
             clip=self.clip,
+            penalty=self.penalty.describe() if hasattr(self.penalty, "describe") else self.penalty,
             precision=self.precision,
             processes=processes,
         )

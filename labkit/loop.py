@@ -135,6 +135,8 @@ class Run:
             for parameter in self.loss.parameters():
                 if parameter.grad is not None:
                     self.fabric.all_reduce(parameter.grad)
+        if self.job.penalty is not None:
+            self.job.penalty.add_gradient(self.network)
         if self.job.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.job.clip)
         self.history.learning_rate.append(float(self.optimizer.param_groups[0]["lr"]))

@@ -40,6 +40,7 @@ def fit(
     processes: int | None = None,
     compile: bool = False,
     clip: float | None = None,
+    penalty: object | None = None,
     progress: bool = True,
 ) -> History:
     """Train `network` so that `loss(network(images), labels)` becomes small.
@@ -66,6 +67,9 @@ def fit(
                    script calls fit under `if __name__ == "__main__":`. Under torchrun, leave it None
     compile        use torch.compile: pays for large networks and long runs
     clip           the largest norm of the gradient over all parameters; a longer one is scaled down to it
+    penalty        an object whose `add_gradient(network)` adds to the gradients of the network in every step, after the
+                   backward pass and before clipping, such as labkit.distancing.DistancePenalty. The losses in the
+                   History are without it. It must not change during the run; change it between two calls of fit
     progress       show a bar with loss, watched number and images a second
 
     Raises ValueError for arguments that do not fit and for a checkpoint that is damaged or belongs to another run (it
@@ -87,6 +91,7 @@ def fit(
         precision=precision,
         compile=compile,
         clip=clip,
+        penalty=penalty,
         progress=progress,
     )
     job.check()

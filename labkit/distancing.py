@@ -1,0 +1,286 @@
+"""Checkpoint distancing: a hill under the weights that a network shall leave behind (lab 09, paper 004).
+
+A checkpoint θ_c is a copy of the weights. The penalty for being near it is a Gaussian hill in weight space,
+
+    h(θ) = s·exp(-D²/(2σ²)),    D² = Σ_j (θ_j - θ_cj)²,    ∇h = -(s/σ²)(θ - θ_c)·exp(-D²/(2σ²))
+
+(paper 004, equations 2.2, 2.4 and 2.12; in its 2.13 to 2.18 the exponent must hold the full D², over all weights).
+Descent goes along -∇h, away from the checkpoint. The push is s·exp(-½)/σ at most, at D = σ, and 0 at the checkpoint.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from labkit import checks
+
+PIECE = 2**16  # entries whose squares are summed at once
+NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+class Distance(NamedTuple):
+    """How far a network is from a checkpoint: sum is the Euclidean distance D, rms is D/√N, for N weights."""
+
+    sum: float
+    rms: float
+
+
+class Checkpoint:
+    """A copy of weights: {name of the parameter: tensor}, in `tensors`, which torch.save takes as it is."""
+
+    def __init__(self, tensors):
+        """tensors: {name: floating-point tensor}, as in another checkpoint's `tensors`; at least one."""
+        if not tensors:
+            raise ValueError("tensors must hold at least one parameter, got none")
+        self.tensors = dict(tensors)
+
+    @classmethod
+    def of(cls, network, normalization=True, biases=True):
+        """The checkpoint of a network where it stands: all its parameters that require a gradient.
+
+        normalization=False leaves out the parameters of batch, group, layer and other normalization layers;
+        biases=False leaves out those called bias. Buffers, such as the running statistics of batch normalization, are
+        never part of it. Raises ValueError if nothing is left.
+        """
+        left_out = set()
+        for path, module in network.named_modules(prefix=""):
+            for name, _ in module.named_parameters(prefix=path, recurse=False):
+                is_bias = name.rpartition(".")[2].endswith("bias")
+                if (isinstance(module, NORMALIZATION) and not normalization) or (is_bias and not biases):
+                    left_out.add(name)
+        kept = {name: p for name, p in network.named_parameters() if p.requires_grad and name not in left_out}
+        if not kept:
+            raise ValueError("network has no trainable parameter for a checkpoint")
+        return cls({name: parameter.detach().clone() for name, parameter in kept.items()})
+
+    @property
+    def size(self):
+        """N, the number of weights."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def restore(self, network):
+        """Puts the weights back into a network, whatever its device and dtype. ValueError if they do not fit it."""
+        with torch.no_grad():
+            for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
+                parameter.copy_(tensor)
+
+    def distance(self, network):
+        """The `Distance` of a network from this checkpoint; a GPU is waited for. ValueError if it does not fit."""
+        with torch.no_grad():
+            parameters = _parameters(network, self)
+            centers = [
+                _as(tensor, parameter) for tensor, parameter in zip(self.tensors.values(), parameters, strict=True)
+            ]
+            squared = _sum_of_squares(_differences(parameters, centers)).item()
+        return Distance(math.sqrt(squared), math.sqrt(squared / self.size))
+
+
+class DistancePenalty:
+    """The sum of the hills that stand at some checkpoints.
+
+    checkpoints: a Checkpoint or a list of them, all of the same parameters; may be empty (`add_checkpoint`).
+    strength: s, the height of a hill, at least 0; or "auto", which makes the greatest push of a hill kappa times as
+        large as the gradient of the loss is now: s = kappa·‖∇L‖·σ·√e, with σ in units of "sum" and ∇L as it stands in
+        the gradients of the network (of the parameters in the checkpoints), a constant to differentiation.
+    sigma: σ, the width of a hill, above 0, in units of the measure.
+    measure: "sum", D² as above: among N weights, each of which moves by δ, D is δ√N, so that σ must grow with √N; or
+        "mean", with D²/N in place of D²: σ is a root mean square displacement of a weight, whatever N is.
+    kappa: for strength="auto", default 1.
+    jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. Exactly at the top of a
+        hill its gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
+    seed: of those directions. They depend on nothing else but the checkpoint's place in the list and its shapes, so
+        that several processes, and a run that is resumed, have the same.
+
+    Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
+    `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.
+    """
+
+    def __init__(self, checkpoints, strength, sigma, measure="sum", kappa=1.0, jitter=0.0, seed=0):
+        self.strength = strength if strength == "auto" else checks.non_negative("strength", strength)
+        self.sigma = checks.positive("sigma", sigma)
+        self.measure = checks.one_of("measure", measure, ("sum", "mean"))
+        self.kappa = checks.non_negative("kappa", kappa)
+        self.jitter = checks.non_negative("jitter", jitter)
+        self.seed = seed
+        self.checkpoints = []
+        self._layout, self._centers, self._buffers = None, [], None
+        for checkpoint in [checkpoints] if isinstance(checkpoints, Checkpoint) else checkpoints:
+            self.add_checkpoint(checkpoint)
+
+    def add_checkpoint(self, checkpoint):
+        """One more hill. Raises ValueError unless the checkpoint holds the same parameters as those before."""
+        if not isinstance(checkpoint, Checkpoint):
+            raise ValueError(f"checkpoint must be a Checkpoint, got {checks.describe(checkpoint)}")
+        if self.checkpoints:
+            _check_fit("checkpoint", checkpoint.tensors, self.checkpoints[0].tensors, both_ways=True)
+        self.checkpoints.append(checkpoint)
+
+    def __call__(self, network):
+        """The penalty of a network, a scalar with its graph: float64 for float64 parameters, else float32.
+
+        Without checkpoints a zero. Raises ValueError if the network does not fit the checkpoints (it names what
+        differs), and for strength="auto" if no parameter has a gradient.
+        """
+        if not self.checkpoints:
+            return torch.zeros(())
+        parameters = _parameters(network, self.checkpoints[0])
+        strength, width = self._strength(parameters), self._width()
+        hills = []
+        for centers in self._placed(parameters):
+            squared = _sum_of_squares([p.to(c.dtype) - c for p, c in zip(parameters, centers, strict=True)])
+            hills.append(strength * torch.exp(-squared / (2 * width**2)))
+        return torch.stack(hills).sum()
+
+    @torch.no_grad()
+    def add_gradient(self, network):
+        """Adds the gradient of the penalty to the gradients of the network, in place and without a graph.
+
+        Call it after the backward pass (with a GradScaler, after its `unscale_`; with several processes, after their
+        gradients have been made the same) and before clipping. A parameter without a gradient gets one, unless it is
+        frozen. Returns the penalty, a scalar; a GPU is not waited for. Raises ValueError as calling it does.
+        """
+        if not self.checkpoints:
+            return torch.zeros(())
+        parameters = _parameters(network, self.checkpoints[0])
+        strength, width = self._strength(parameters), self._width()
+        trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
+        for number in trained:
+            if parameters[number].grad is None:
+                parameters[number].grad = torch.zeros_like(parameters[number])
+        gradients = [parameters[number].grad for number in trained]
+        total = 0
+        for centers in self._placed(parameters):
+            differences = _differences(parameters, centers, self._buffers)
+            hill = strength * torch.exp(-_sum_of_squares(differences) / (2 * width**2))
+            total = total + hill
+            if trained:
+                pushes = [differences[number] for number in trained]
+                if hill.device.type == "cpu":  # a number instead of a tensor spares a pass over all weights
+                    torch._foreach_add_(gradients, pushes, alpha=-hill.item() / width**2)
+                else:  # a GPU would have to be waited for
+                    torch._foreach_add_(gradients, torch._foreach_mul(pushes, -hill / width**2))
+        return total
+
+    def describe(self):
+        """What this penalty is made of, for the fingerprint with which `fit` recognizes a run."""
+        names = ("strength", "sigma", "measure", "kappa", "jitter", "seed")
+        return {name: getattr(self, name) for name in names} | {
+            f"checkpoint {number}": checkpoint.tensors for number, checkpoint in enumerate(self.checkpoints, 1)
+        }
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.describe().items() if "checkpoint" not in name)
+        return f"DistancePenalty({len(self.checkpoints)} checkpoints, {settings})"
+
+    def __getstate__(self):
+        """For pickle: all but what `_placed` makes anew."""
+        return self.__dict__ | {"_layout": None, "_centers": [], "_buffers": None}
+
+    def _width(self):
+        """σ in units of "sum"."""
+        return self.sigma * (math.sqrt(self.checkpoints[0].size) if self.measure == "mean" else 1)
+
+    def _strength(self, parameters):
+        if self.strength != "auto":
+            return self.strength
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            raise ValueError("strength must be a number where no parameter has a gradient yet, got 'auto'")
+        precise = [gradient.detach().to(_precise(gradient)) for gradient in gradients]
+        return self.kappa * _sum_of_squares(precise).sqrt() * (self._width() * math.sqrt(math.e))
+
+    @torch.no_grad()
+    def _placed(self, parameters):
+        """For each hill its center: tensors on the device, in the dtype (float32 at least) and layout of parameters."""
+        layout = [(p.device, p.dtype, p.stride()) for p in parameters]
+        if layout != self._layout:
+            self._layout, self._centers = layout, []
+            self._buffers = [torch.empty_like(p, dtype=_precise(p), requires_grad=False) for p in parameters]
+        for number in range(len(self._centers), len(self.checkpoints)):
+            tensors = list(self.checkpoints[number].tensors.values())
+            centers = [_as(tensor, p) for tensor, p in zip(tensors, parameters, strict=True)]
+            if self.jitter:
+                directions = _direction(tensors, self.seed + number, self.jitter * self._width())
+                centers = [c + d.to(c.dtype).to(c.device) for c, d in zip(centers, directions, strict=True)]
+            self._centers.append(centers)
+        return self._centers
+
+
+def equilibrium(strength, sigma, curvature):
+    """How far from the checkpoint a hill keeps the weights in a quadratic bowl ½λD² whose bottom is the checkpoint.
+
+    σ·√(2 ln(s/(λσ²))) if s > λσ², else 0: the hill is too flat to turn the bottom into a top. strength: s, at least 0.
+    sigma: σ > 0, in units of "sum". curvature: λ > 0, the eigenvalue of the Hessian along the way. Raises ValueError.
+    """
+    strength = checks.non_negative("strength", strength)
+    steepness = checks.positive("curvature", curvature) * checks.positive("sigma", sigma) ** 2
+    return sigma * math.sqrt(2 * math.log(strength / steepness)) if strength > steepness else 0.0
+
+
+def _parameters(network, checkpoint):
+    """The parameters of `network` that are in the checkpoint, in its order. ValueError if they do not fit."""
+    found = dict(network.named_parameters())
+    _check_fit("network", found, checkpoint.tensors)
+    return [found[name] for name in checkpoint.tensors]
+
+
+def _check_fit(what, found, expected, both_ways=False):
+    wrong = [f"{name} is missing" for name in expected if name not in found]
+    wrong += [
+        f"{name} has shape {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    wrong += [f"{name} is too many" for name in found if both_ways and name not in expected]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"{what} must have the parameters of the checkpoint: {'; '.join(wrong[:5])}{more}")
+
+
+def _precise(tensor):
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _as(tensor, parameter):
+    """The tensor on the device, in the dtype (float32 at least) and the layout of the parameter; itself, if it is."""
+    wanted = parameter.device, _precise(parameter), parameter.stride()
+    if (tensor.device, tensor.dtype, tensor.stride()) == wanted:
+        return tensor
+    return torch.empty_like(parameter, dtype=wanted[1], requires_grad=False).copy_(tensor)
+
+
+def _differences(parameters, centers, buffers=None):
+    """θ - θ_c, tensor by tensor, in the buffers: to allocate anew takes as long as to subtract."""
+    if buffers is None:
+        buffers = [torch.empty_like(center) for center in centers]
+    for buffer, parameter, center in zip(buffers, parameters, centers, strict=True):
+        torch.sub(parameter.detach(), center, out=buffer)
+    return buffers
+
+
+def _sum_of_squares(tensors):
+    """A scalar: the sum over all entries of all tensors.
+
+    On a CPU by inner products of pieces, which takes half the time of squaring and summing. One product over millions
+    of float32 numbers would be off by 1e-5, as torch's norm is; over so many it is off by less than 1e-6.
+    """
+    if tensors[0].device.type != "cpu":
+        return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+    return torch.stack(
+        [torch.dot(piece, piece) for tensor in tensors for piece in _in_memory(tensor).split(PIECE)]
+    ).sum()
+
+
+def _in_memory(tensor):
+    """The entries as a vector, in the order in which they lie in memory, so that nothing has to be copied."""
+    return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).reshape(-1)
+
+
+def _direction(tensors, seed, norm):
+    """Tensors of these shapes, on the CPU: together a vector of length `norm`, in a random direction."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = [torch.randn(tensor.shape, generator=generator, dtype=torch.float64) for tensor in tensors]
+    scale = norm / _sum_of_squares(noise).sqrt()
+    return [tensor * scale for tensor in noise]
