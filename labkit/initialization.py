@@ -1,0 +1,256 @@
+"""Where the weights of a network start, and what a signal meets on its way through a deep one (lab 02).
+
+    network = initialize(network, "he_normal", activation="relu", generator=0)
+    for layer in signal_statistics(network, inputs):
+        print(layer.name, layer.kind, layer.std, layer.gradient_std)
+
+A layer adds up fan_in products of an input and a weight. With independent weights of mean 0 its output therefore has
+fan_in · Var[weight] times the mean square of its input; backward, in the same way, a gradient has fan_out · Var[weight]
+times the mean square of the gradient above. Glorot's and He's schemes choose the variance so that these factors
+stay near 1, through a linear layer and the activation together.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from labkit import checks
+
+__all__ = ["LayerSignal", "fans", "gain", "initialize", "signal_statistics"]
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SCHEMES = (
+    "zeros",
+    "constant",
+    "normal",
+    "uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "orthogonal",
+)
+SATURATED = 0.97  # of the largest output; tanh has a slope below 0.06 there
+BOUNDED = {nn.Tanh: (0.0, 1.0), nn.Sigmoid: (0.5, 0.5)}  # middle and half of the range of outputs
+
+
+# ------------------------------------------------------------------------------------------------------------- schemes
+
+
+def fans(layer):
+    """Return (fan_in, fan_out) of a linear or convolutional layer.
+
+    fan_in: how many inputs an output adds up; fan_out: how many outputs an input goes into (away from the border, at
+    stride 1). A convolution with groups connects an input with the outputs of its own group only, which
+    torch.nn.init, seeing the weight alone, cannot know: there its fan_out is `groups` times this one.
+
+    Raises ValueError for any other layer.
+    """
+    if not isinstance(layer, LAYERS):
+        raise ValueError(f"layer must be nn.Linear or nn.Conv1d, 2d or 3d, got {type(layer).__name__}")
+    outputs, inputs_of_one, *kernel = layer.weight.shape
+    places = math.prod(kernel)  # of the kernel; 1 for a linear layer
+    return inputs_of_one * places, outputs // getattr(layer, "groups", 1) * places
+
+
+def gain(activation, slope=0.01):
+    """Return the factor on the weights' standard deviation that makes up for what an activation takes away.
+
+    activation: "linear" 1; "relu" √2, since it keeps half of the mean square of a symmetric signal (He and others
+        2015); "leaky_relu" √(2/(1 + slope²)), in the same way; "tanh" 5/3, a rule of thumb, with which the signal
+        settles at a size where tanh bends a little. The numbers are those of torch.nn.init.calculate_gain.
+    slope: of leaky ReLU below 0, default 0.01.
+
+    Raises ValueError for another activation, or a slope that is negative or not finite.
+    """
+    slope = checks.non_negative("slope", slope)
+    gains = {"linear": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + slope**2))}
+    return gains[checks.one_of("activation", activation, tuple(gains))]
+
+
+def initialize(module, scheme, activation=None, *, scale=0.01, slope=0.01, fan="in", generator=None):
+    """Give every linear and convolutional layer of `module` new weights, and zero biases; return the module.
+
+    scheme:
+        "zeros"           0: all units of a layer stay equal, nothing is learned
+        "constant"        `scale`, with the same fault
+        "normal"          N(0, scale²)
+        "uniform"         U(-scale, scale)
+        "glorot_normal"   variance gain² · 2/(fan_in + fan_out), a compromise between forward and backward
+        "glorot_uniform"  the same variance: U(-b, b) with b = gain · √(6/(fan_in + fan_out)) (Glorot and Bengio 2010,
+                          eq. 16; paper 004, eq. 1.8). Glorot's schemes are also called Xavier's, by his first name
+        "he_normal"       variance gain²/fan_in (He and others 2015, eq. 10; paper 002)
+        "he_uniform"      the same variance: b = gain · √(3/fan_in)
+        "orthogonal"      gain times a random matrix with orthonormal rows or columns, whichever there are fewer of
+                          (Saxe, McClelland, Ganguli 2014); a convolution's kernels are taken as the rows
+    activation: what follows the layers, see `gain`; the same for all, so give a last layer that nothing follows its
+        own call. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
+    scale: of "constant", "normal" and "uniform", default 0.01.
+    slope: of leaky ReLU, default 0.01.
+    fan: "in" (default), or "out", with which He's schemes keep the size of gradients in place of signals.
+    generator: a torch.Generator, or a whole number to seed one; default: torch's own. Drawn on the generator's device,
+        by default the CPU, so that a network starts from the same weights on every device.
+
+    Other layers (normalization, embedding tables, transposed convolutions, attention) keep what they have.
+    Raises ValueError for an unknown scheme, activation or fan, a negative scale, and a module without such a layer.
+    """
+    checks.one_of("scheme", scheme, SCHEMES)
+    checks.one_of("fan", fan, ("in", "out"))
+    scale = checks.non_negative("scale", scale)
+    if activation is None:
+        activation = "relu" if scheme.startswith("he") else "linear"
+    factor = gain(activation, slope)
+    layers = [layer for layer in module.modules() if isinstance(layer, LAYERS)]
+    if not layers:
+        raise ValueError(f"module must have a linear or convolutional layer, got {type(module).__name__} without one")
+    generator = _generator(generator)
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.copy_(_draw(layer, scheme, factor, scale, fan, generator))
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return module
+
+
+def _generator(generator):
+    """The torch.Generator that an argument stands for; ValueError if it is neither one nor a seed."""
+    if isinstance(generator, int) and not isinstance(generator, bool):
+        return torch.Generator().manual_seed(generator)
+    if generator is None or isinstance(generator, torch.Generator):
+        return generator
+    raise ValueError(f"generator must be a torch.Generator, a whole number or None, got {checks.describe(generator)}")
+
+
+def _draw(layer, scheme, factor, scale, fan, generator):
+    """New weights for one layer."""
+    dtype = layer.weight.dtype if layer.weight.dtype == torch.float64 else torch.float32
+    device = "cpu" if generator is None else generator.device
+    weight = torch.empty(layer.weight.shape, dtype=dtype, device=device)
+    if scheme in ("zeros", "constant"):
+        return weight.fill_(scale if scheme == "constant" else 0)
+    if scheme == "orthogonal":
+        return factor * _orthogonal(weight, generator)
+    fan_in, fan_out = fans(layer)
+    if scheme in ("normal", "uniform"):
+        std, bound = scale, scale
+    else:
+        std = {
+            "glorot": factor * math.sqrt(2 / (fan_in + fan_out)),
+            "he": factor / math.sqrt(fan_in if fan == "in" else fan_out),
+        }[scheme.split("_")[0]]
+        bound = math.sqrt(3) * std  # U(-b, b) has the variance b²/3
+    if scheme.endswith("normal"):
+        return weight.normal_(0, std, generator=generator)
+    return weight.uniform_(-bound, bound, generator=generator)
+
+
+def _orthogonal(weight, generator):
+    """A matrix from the uniform distribution over those with orthonormal rows (or columns), in the weight's shape."""
+    rows = weight.flatten(1).normal_(generator=generator)
+    tall = rows if rows.shape[0] >= rows.shape[1] else rows.T
+    q, r = torch.linalg.qr(tall)
+    q = q * r.diagonal().sign()  # without the signs, how QR is computed would favor some matrices (Mezzadri 2007)
+    return (q if tall is rows else q.T).reshape(weight.shape)
+
+
+# ------------------------------------------------------------------------------------------------------------- signals
+
+
+@dataclass(frozen=True)
+class LayerSignal:
+    """What comes out of one layer, over all images and units, and the gradient that comes back to it.
+
+    name: of the layer in the network; kind: its class. mean, std: of the outputs. zeros: share of outputs that are
+    exactly 0. saturated: for Tanh and Sigmoid the share of outputs in the outer 3 % of the range, else None.
+    gradient_std: standard deviation of the gradient to the outputs; NaN where none comes back. Where numbers
+    overflow, mean and standard deviations become infinite or NaN.
+    """
+
+    name: str
+    kind: str
+    mean: float
+    std: float
+    zeros: float
+    saturated: float | None
+    gradient_std: float = math.nan
+
+    @property
+    def rms(self):
+        """Root of the mean square: what He's variance keeps. Equal to `std` where the mean is 0."""
+        return math.hypot(self.mean, self.std)
+
+
+def signal_statistics(network, inputs, gradient=None):
+    """Send inputs through a network and a gradient back, and return a LayerSignal for every layer, in order.
+
+    network: any module. A layer is a module without parts of its own (nn.Linear, nn.ReLU, ...); one that is used twice
+        is listed twice, one whose output is no tensor not at all. The network runs in the mode it is in; nothing of
+        it changes, running means neither.
+    inputs: floating-point tensor (B, ...) that the network takes.
+    gradient: of the network's output, in its shape; default: independent normal numbers of variance 1 from a fixed
+        seed, so that `gradient_std` says how often larger or smaller a gradient is than at the output.
+
+    Statistics are computed in float64 on the CPU: a GPU is waited for. Raises ValueError for inputs that are no
+    floating-point batch or not finite, and for a gradient of another shape than the output.
+    """
+    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point() or inputs.ndim < 2 or not len(inputs):
+        raise ValueError(f"inputs must be a floating-point tensor of shape (B, ...), got {checks.describe(inputs)}")
+    checks.finite("inputs", inputs, wait=True)
+    start = inputs.detach().requires_grad_()
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    signals, gradients = [], {}
+
+    def watch(name):
+        def note(layer, _, output):
+            if not isinstance(output, torch.Tensor):
+                return
+            number = len(signals)
+            signals.append(_signal(name, layer, output.detach()))
+            if output.requires_grad:
+                # A hook on the tensor sees its gradient even if the next layer overwrites its values.
+                output.register_hook(lambda arrived: gradients.update({number: _mean_and_std(arrived)[1]}))
+
+        return note
+
+    layers = [(name, layer) for name, layer in network.named_modules() if not list(layer.children())]
+    handles = [layer.register_forward_hook(watch(name)) for name, layer in layers]
+    try:
+        with torch.enable_grad():
+            output = torch.func.functional_call(network, buffers, (start.clone(),))
+            torch.autograd.grad(output, start, _gradient_for(output, gradient))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [replace(signal, gradient_std=gradients.get(n, math.nan)) for n, signal in enumerate(signals)]
+
+
+def _gradient_for(output, gradient):
+    """The gradient to send back: the one given, or normal numbers."""
+    if gradient is None:
+        drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return drawn.to(output)
+    if not isinstance(gradient, torch.Tensor) or gradient.shape != output.shape:
+        expected = f"gradient must be a tensor of the output's shape {tuple(output.shape)}"
+        raise ValueError(f"{expected}, got {checks.describe(gradient)}")
+    return gradient.to(output)
+
+
+def _signal(name, layer, output):
+    kind = type(layer).__name__
+    mean, std = _mean_and_std(output)
+    saturated = None
+    if type(layer) in BOUNDED:
+        middle, half = BOUNDED[type(layer)]
+        saturated = _share((output - middle).abs() > SATURATED * half)
+    return LayerSignal(name or kind, kind, mean, std, _share(output == 0), saturated)
+
+
+def _mean_and_std(values):
+    values = values.detach().cpu().double()
+    return values.mean().item(), values.std(correction=0).item()
+
+
+def _share(mask):
+    return mask.cpu().double().mean().item()

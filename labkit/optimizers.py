@@ -1,0 +1,293 @@
+"""Optimizers written out (lab 03), each `update` line by line beside its formula, and schedules of the learning rate.
+
+Each class is a torch Optimizer: it has parameter groups, `zero_grad`, `state_dict` and so on, goes wherever
+torch.optim's go, and makes the same steps as its namesake there. They are written to be read: torch.optim's fused forms
+are faster. In the formulas θ is a parameter, g its gradient, ε the learning rate `lr`, t counts steps from 1, and
+squares, roots and quotients are taken entry by entry.
+
+    optimizer = Adam(network.parameters(), lr=1e-3)
+    fit(..., optimizer=lambda parameters: Adam(parameters, lr=1e-3))
+
+A schedule is a function of the step, counted from 0, that returns the factor by which the first learning rate is
+multiplied; torch's LambdaLR applies it:
+
+    fit(..., schedule=lambda optimizer, steps: LambdaLR(optimizer, cosine_decay(steps)))
+"""
+
+import math
+import numbers
+
+import torch
+
+from labkit import checks
+
+__all__ = ["SGD", "Adam", "RAdam", "RMSProp", "cosine_decay", "step_decay", "warm_restarts"]
+
+
+# --- Optimizers ---------------------------------------------------------------------------------------------------
+
+
+class _Optimizer(torch.optim.Optimizer):
+    """What the optimizers share: go through the parameters that have a gradient, and `update` each of them."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Make one step. `closure`, if given, computes loss and gradients anew; its loss is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.update(parameter, self._gradient(parameter, group), self.state[parameter], group)
+        return loss
+
+    def update(self, parameter, gradient, state, options):
+        """Change `parameter` in place. `state` is its dict, empty at first; `options` its group's lr and so on."""
+        raise NotImplementedError
+
+    def add_param_group(self, param_group):
+        """As in torch. Raises ValueError for an option outside its range."""
+        super().add_param_group(param_group)
+        for name, value in self.param_groups[-1].items():
+            if name in _CHECKS:
+                _CHECKS[name](name, value)
+
+    @staticmethod
+    def _gradient(parameter, options):
+        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖² (L2 regularization)."""
+        if options["weight_decay"] == 0 or options.get("decoupled"):
+            return parameter.grad
+        return parameter.grad + options["weight_decay"] * parameter
+
+
+class SGD(_Optimizer):
+    """Gradient descent, with momentum v if `momentum` α is not 0 (papers 002 and 004; Polyak 1964).
+
+        v ← α·v + g        θ ← θ - ε·v
+
+    In a constant gradient the steps grow to the terminal velocity ε‖g‖/(1-α). Papers 002 and 004 keep ε inside the
+    velocity, v ← α·v - ε·g and θ ← θ + v: the same steps as long as ε is constant. Equals torch.optim.SGD.
+
+    params        tensors, or parameter groups: dicts with "params" and options of their own
+    lr            learning rate ε, at least 0
+    momentum      α, at least 0 and below 1
+    nesterov      step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013)
+    weight_decay  at least 0: adds weight_decay·θ to the gradient
+
+    Raises ValueError for an option outside its range, and for nesterov without momentum.
+    """
+
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay))
+        if any(group["nesterov"] and group["momentum"] == 0 for group in self.param_groups):
+            raise ValueError("nesterov must come with a momentum above 0, got momentum 0")
+
+    def update(self, parameter, gradient, state, options):
+        lr, momentum = options["lr"], options["momentum"]
+        if momentum == 0:
+            parameter -= lr * gradient
+            return
+        state["velocity"] = velocity = momentum * state.get("velocity", 0) + gradient
+        parameter -= lr * (gradient + momentum * velocity if options["nesterov"] else velocity)
+
+
+class RMSProp(_Optimizer):
+    """Steps divided by the root of a running mean v of squared gradients (paper 002; Tieleman and Hinton 2012).
+
+        v ← ρ·v + (1-ρ)·g²        θ ← θ - ε·g / (√v + eps)
+
+    Paper 002 adds eps under the root. v starts at 0 and is not corrected for it, so the first step has length
+    ε/√(1-ρ), ten times ε with the default. Equals torch.optim.RMSprop.
+
+    params        tensors, or parameter groups: dicts with "params" and options of their own
+    lr            learning rate ε, at least 0
+    decay         ρ, at least 0 and below 1
+    eps           at least 0, keeps the quotient finite
+    weight_decay  at least 0: adds weight_decay·θ to the gradient
+
+    Raises ValueError for an option outside its range.
+    """
+
+    def __init__(self, params, lr, decay=0.99, eps=1e-8, weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, decay=decay, eps=eps, weight_decay=weight_decay))
+
+    def update(self, parameter, gradient, state, options):
+        decay = options["decay"]
+        state["square"] = square = decay * state.get("square", 0) + (1 - decay) * gradient**2
+        parameter -= options["lr"] * gradient / (square.sqrt() + options["eps"])
+
+
+class Adam(_Optimizer):
+    """Running means of the gradient (m) and of its square (v), corrected for their start at 0 (Kingma and Ba 2015).
+
+        m ← β₁·m + (1-β₁)·g        m̂ = m / (1-β₁ᵗ)
+        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - ε·m̂ / (√v̂ + eps)
+
+    The first step has length ε in every entry, whatever the gradient. Paper 002 leaves the correction out: that is
+    `bias_correction=False`, whose first steps are longer, by √((1-β₁)²/(1-β₂)) ≈ 3.2 to begin with. Equals
+    torch.optim.Adam, and torch.optim.AdamW with decoupled=True.
+
+    params           tensors, or parameter groups: dicts with "params" and options of their own
+    lr               learning rate ε, at least 0
+    betas            (β₁, β₂), each at least 0 and below 1
+    eps              at least 0, keeps the quotient finite
+    bias_correction  False: m̂ = m and v̂ = v
+    weight_decay     at least 0: adds weight_decay·θ to the gradient, where it is divided by √v̂ like everything else
+    decoupled        True: instead shrink θ by the factor 1 - ε·weight_decay before the step (Loshchilov, Hutter 2019)
+
+    Raises ValueError for an option outside its range.
+    """
+
+    def __init__(
+        self, params, lr, betas=(0.9, 0.999), eps=1e-8, bias_correction=True, weight_decay=0.0, decoupled=False
+    ):
+        options = dict(lr=lr, betas=betas, eps=eps, bias_correction=bias_correction)
+        super().__init__(params, {**options, "weight_decay": weight_decay, "decoupled": decoupled})
+
+    def update(self, parameter, gradient, state, options):
+        lr, step = options["lr"], state.get("step", 0) + 1
+        mean, square = _running_means(gradient, state, options["betas"])
+        if options["bias_correction"]:
+            beta1, beta2 = options["betas"]
+            mean, square = mean / (1 - beta1**step), square / (1 - beta2**step)
+        if options["decoupled"]:
+            parameter *= 1 - lr * options["weight_decay"]
+        parameter -= lr * mean / (square.sqrt() + options["eps"])
+        state["step"] = step
+
+
+class RAdam(_Optimizer):
+    """Adam that steps by m̂ alone until v̂ is known well enough, then by r·m̂/√v̂ (Liu et al. 2020).
+
+        ρ∞ = 2/(1-β₂) - 1        ρ = ρ∞ - 2·t·β₂ᵗ/(1-β₂ᵗ)        r = √[(ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ)]
+        θ ← θ - ε·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - ε·m̂
+
+    ρ counts how many squares v is a mean of, roughly; with β₂ = 0.999 the first 5 steps go by m̂ alone. The paper's
+    limit is 4; 5 is that of its authors' code and of torch. Equals torch.optim.RAdam.
+
+    params        tensors, or parameter groups: dicts with "params" and options of their own
+    lr            learning rate ε, at least 0
+    betas         (β₁, β₂), each at least 0 and below 1
+    eps           at least 0, keeps the quotient finite
+    weight_decay  at least 0: adds weight_decay·θ to the gradient
+    decoupled     True: instead shrink θ by the factor 1 - ε·weight_decay before the step
+
+    Raises ValueError for an option outside its range.
+    """
+
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=decoupled))
+
+    def update(self, parameter, gradient, state, options):
+        lr, step = options["lr"], state.get("step", 0) + 1
+        beta1, beta2 = options["betas"]
+        mean, square = _running_means(gradient, state, options["betas"])
+        move = mean / (1 - beta1**step)
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * step * beta2**step / (1 - beta2**step)
+        if length > 5:
+            variance = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            move *= math.sqrt(variance * (1 - beta2**step)) / (square.sqrt() + options["eps"])
+        if options["decoupled"]:
+            parameter *= 1 - lr * options["weight_decay"]
+        parameter -= lr * move
+        state["step"] = step
+
+
+def _running_means(gradient, state, betas):
+    """The exponential averages of gradient and squared gradient that Adam keeps, after one more gradient."""
+    beta1, beta2 = betas
+    state["mean"] = beta1 * state.get("mean", 0) + (1 - beta1) * gradient
+    state["square"] = beta2 * state.get("square", 0) + (1 - beta2) * gradient**2
+    return state["mean"], state["square"]
+
+
+# --- Schedules ----------------------------------------------------------------------------------------------------
+
+
+def step_decay(every, factor=0.1):
+    """The learning rate times `factor` after every `every` steps (paper 004, eq. 1.9): factor^⌊step/every⌋.
+
+    every   whole number of steps, at least 1
+    factor  from 0 to 1
+
+    Returns a function step -> factor of the learning rate. Equals torch's StepLR. Raises ValueError on bad input.
+    """
+    _whole("every", every)
+    _share("factor", factor)
+    return lambda step: factor ** (step // every)
+
+
+def cosine_decay(steps, lowest=0.0):
+    """Half a cosine wave from 1 down to `lowest` (paper 004, eq. 1.10): lowest + ½(1-lowest)(1 + cos(π·step/steps)).
+
+    steps   whole number of steps until `lowest` is reached, at least 1; there it stays. (torch's CosineAnnealingLR is
+            equal until then, and rises again afterwards)
+    lowest  the smallest factor, from 0 to 1
+
+    Returns a function step -> factor of the learning rate. Raises ValueError on bad input.
+    """
+    _whole("steps", steps)
+    _share("lowest", lowest)
+    return lambda step: lowest + (1 - lowest) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+
+
+def warm_restarts(first, growth=1, lowest=0.0):
+    """Cosine decays one after the other, each beginning at 1 again (Loshchilov and Hutter 2017; paper 004, 1.2.3).
+
+    first   steps in the first cycle, whole, at least 1
+    growth  how many times as long each cycle is as the one before, whole, at least 1
+    lowest  the smallest factor, from 0 to 1
+
+    Returns a function step -> factor of the learning rate. Equals torch's CosineAnnealingWarmRestarts. Raises
+    ValueError on bad input.
+    """
+    _whole("first", first)
+    _whole("growth", growth)
+    _share("lowest", lowest)
+
+    def factor(step):
+        length = first
+        while step >= length:
+            step -= length
+            length *= growth
+        return cosine_decay(length, lowest)(step)
+
+    return factor
+
+
+# --- Checks -------------------------------------------------------------------------------------------------------
+
+
+def _below_one(name, value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be a number of at least 0 and below 1, got {value!r}")
+
+
+def _two_below_one(name, value):
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name} must be two numbers, got {value!r}")
+    for number in value:
+        _below_one(name, number)
+
+
+def _share(name, value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+
+
+def _whole(name, value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+_CHECKS = {
+    "lr": checks.non_negative,
+    "momentum": _below_one,
+    "decay": _below_one,
+    "betas": _two_below_one,
+    "eps": checks.non_negative,
+    "weight_decay": checks.non_negative,
+}
