@@ -358,15 +358,19 @@ def test_a_notebook_trains_in_two_processes_twice_and_stops_them(tmp_path):
         setup = SCRIPT.split("if __name__")[0]
         assert run_cell(setup + "torch.rand(300, 300) @ torch.rand(300, 300); main(1)")[-1][0] == "stream"
         for _ in range(2):
-            (kind, bar), (stream, printed) = run_cell("main(2)")
-            assert kind == "display_data" and bar["data"]["text/plain"].startswith("epoch 1/2:   0%|")
-            assert stream == "stream" and printed["name"] == "stdout" and printed["text"].startswith("10 steps")
-        bar, (kind, error) = run_cell(
+            outputs = run_cell("main(2)")
+            assert [kind for kind, _ in outputs] == ["display_data", "stream"], outputs
+            (_, bar), (_, printed) = outputs
+            assert bar["data"]["text/plain"].startswith("epoch 1/2:   0%|")
+            assert printed["name"] == "stdout" and printed["text"].startswith("10 steps")
+        outputs = run_cell(
             "network, images = networks.LeNet(image_size=8), data.load('digits')\n"
             "training.fit(network, losses.ContrastiveLoss(), data.Batches(images, batch_size=40), 1000, processes=2,\n"
             "             device='cpu', optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01))",
             stop_button=True,
         )
-        assert kind == "error" and error["ename"] == "KeyboardInterrupt"
+        assert [kind for kind, _ in outputs] == ["display_data", "error"], outputs
+        error = outputs[1][1]
+        assert error["ename"] == "KeyboardInterrupt"
         assert re.match(r"stopped after step \d+ of 33000 .*; nothing was saved, as checkpoint=None", error["evalue"])
         assert run_cell("1 + 1")[0][1]["data"]["text/plain"] == "2"
