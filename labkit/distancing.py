@@ -133,7 +133,6 @@ class DistancePenalty:
             hills.append(strength * torch.exp(-squared / (2 * width**2)))
         return torch.stack(hills).sum()
 
-    @torch.no_grad()
     def add_gradient(self, network):
         """Adds the gradient of the penalty to the gradients of the network, in place and without a graph.
 
@@ -141,27 +140,28 @@ class DistancePenalty:
         gradients have been made the same) and before clipping. A parameter without a gradient gets one, unless it is
         frozen. Returns the penalty, a scalar; a GPU is not waited for. Raises ValueError as calling it does.
         """
-        if not self.checkpoints:
-            return torch.zeros(())
-        parameters = _parameters(network, self.checkpoints[0])
-        strength, width = self._strength(parameters), self._width()
-        trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
-        for number in trained:
-            if parameters[number].grad is None:
-                parameters[number].grad = torch.zeros_like(parameters[number])
-        gradients = [parameters[number].grad for number in trained]
-        total = 0
-        for centers in self._placed(parameters):
-            differences = _differences(parameters, centers, self._buffers)
-            hill = strength * torch.exp(-_sum_of_squares(differences) / (2 * width**2))
-            total = total + hill
-            if trained:
-                pushes = [differences[number] for number in trained]
-                if hill.device.type == "cpu":  # a number instead of a tensor spares a pass over all weights
-                    torch._foreach_add_(gradients, pushes, alpha=-hill.item() / width**2)
-                else:  # a GPU would have to be waited for
-                    torch._foreach_add_(gradients, torch._foreach_mul(pushes, -hill / width**2))
-        return total
+        with torch.no_grad():
+            if not self.checkpoints:
+                return torch.zeros(())
+            parameters = _parameters(network, self.checkpoints[0])
+            strength, width = self._strength(parameters), self._width()
+            trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
+            for number in trained:
+                if parameters[number].grad is None:
+                    parameters[number].grad = torch.zeros_like(parameters[number])
+            gradients = [parameters[number].grad for number in trained]
+            total = 0
+            for centers in self._placed(parameters):
+                differences = _differences(parameters, centers, self._buffers)
+                hill = strength * torch.exp(-_sum_of_squares(differences) / (2 * width**2))
+                total = total + hill
+                if trained:
+                    pushes = [differences[number] for number in trained]
+                    if hill.device.type == "cpu":  # a number instead of a tensor spares a pass over all weights
+                        torch._foreach_add_(gradients, pushes, alpha=-hill.item() / width**2)
+                    else:  # a GPU would have to be waited for
+                        torch._foreach_add_(gradients, torch._foreach_mul(pushes, -hill / width**2))
+            return total
 
     def describe(self):
         """What this penalty is made of, for the fingerprint with which `fit` recognizes a run."""
@@ -191,21 +191,21 @@ class DistancePenalty:
         precise = [gradient.detach().to(_precise(gradient)) for gradient in gradients]
         return self.kappa * _sum_of_squares(precise).sqrt() * (self._width() * math.sqrt(math.e))
 
-    @torch.no_grad()
     def _placed(self, parameters):
         """For each hill its center: tensors on the device, in the dtype (float32 at least) and layout of parameters."""
-        layout = [(p.device, p.dtype, p.stride()) for p in parameters]
-        if layout != self._layout:
-            self._layout, self._centers = layout, []
-            self._buffers = [torch.empty_like(p, dtype=_precise(p), requires_grad=False) for p in parameters]
-        for number in range(len(self._centers), len(self.checkpoints)):
-            tensors = list(self.checkpoints[number].tensors.values())
-            centers = [_as(tensor, p) for tensor, p in zip(tensors, parameters, strict=True)]
-            if self.jitter:
-                directions = _direction(tensors, self.seed + number, self.jitter * self._width())
-                centers = [c + d.to(c.dtype).to(c.device) for c, d in zip(centers, directions, strict=True)]
-            self._centers.append(centers)
-        return self._centers
+        with torch.no_grad():
+            layout = [(p.device, p.dtype, p.stride()) for p in parameters]
+            if layout != self._layout:
+                self._layout, self._centers = layout, []
+                self._buffers = [torch.empty_like(p, dtype=_precise(p), requires_grad=False) for p in parameters]
+            for number in range(len(self._centers), len(self.checkpoints)):
+                tensors = list(self.checkpoints[number].tensors.values())
+                centers = [_as(tensor, p) for tensor, p in zip(tensors, parameters, strict=True)]
+                if self.jitter:
+                    directions = _direction(tensors, self.seed + number, self.jitter * self._width())
+                    centers = [c + d.to(c.dtype).to(c.device) for c, d in zip(centers, directions, strict=True)]
+                self._centers.append(centers)
+            return self._centers
 
 
 def equilibrium(strength, sigma, curvature):

@@ -191,3 +191,16 @@ def test_fit_moves_the_centers_the_same_in_one_and_in_two_processes():
     one, two = trained(1), trained(2)
     assert one.abs().max() > 0.01
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("radius", [0.0, 0.5])
+def test_the_gpu_is_not_waited_for(radius):
+    x, y = batch()
+    loss, x, y = center_loss(radius=radius).float().cuda(), x.float().cuda().requires_grad_(), y.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(x, y).backward()
+        loss.update(x.detach(), y)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

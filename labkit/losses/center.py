@@ -53,20 +53,21 @@ class CenterLoss(torch.nn.Module):
             squares = torch.relu(paired_distances(embeddings, own_centers) - self.radius).square()
         return squares.sum() / 2 / max(len(labels), 1)
 
-    @torch.no_grad()
     def update(self, embeddings, labels):
         """Moves the centers of the classes that occur in the batch; the others stay.
 
         embeddings: (B, D). labels: (B,) int64 in 0..C-1. In several processes every one must give the whole batch, as
         `fit` does; the centers of the first process then are everybody's, so that rounding cannot set them apart.
         """
-        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
-        difference = self.centers[labels] - embeddings.to(self.centers.dtype)
-        pull = torch.zeros_like(self.centers).index_add_(0, labels, difference)
-        counts = torch.bincount(labels, minlength=self.num_classes)
-        self.centers -= self.rate * pull / (1 + counts[:, None])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.broadcast(self.centers, src=0)
+        with torch.no_grad():
+            checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
+            difference = self.centers[labels] - embeddings.to(self.centers.dtype)
+            pull = torch.zeros_like(self.centers).index_add_(0, labels, difference)
+            ones = torch.ones_like(difference[:, :1])  # not bincount, for which a GPU would be waited for
+            counts = torch.zeros_like(self.centers[:, :1]).index_add_(0, labels, ones)
+            self.centers -= self.rate * pull / (1 + counts)
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.broadcast(self.centers, src=0)
 
     def extra_repr(self):
         return f"num_classes={self.num_classes}, dim={self.dim}, rate={self.rate}, radius={self.radius}"

@@ -106,7 +106,7 @@ class ExponentialTripletLoss(torch.nn.Module):
             embeddings = embeddings.float()  # l2 would round its result to half precision
         rows = l2(embeddings)
         # 1 - cos = ½‖x̂ - ŷ‖², where nothing cancels if x̂ and ŷ are nearly equal; for each zero row, ½ is missing.
-        missing = (rows == 0).all(dim=1).to(rows.dtype) / 2
+        missing = (rows == 0).all(dim=1) / 2
         d = pairwise_distances(rows, squared=True) / 2 + missing[:, None] + missing[None, :]
         return d.fill_diagonal_(0) / 2
 

@@ -77,11 +77,11 @@ class PEDCCLoss(torch.nn.Module):
         x = embeddings.to(result_dtype(embeddings))
         return paired_distances(l2(x) if self.normalize else x, self.centroids[labels], squared=True).mean() / 2
 
-    @torch.no_grad()
     def update(self, embeddings, labels):
         """Brings learnable centroids back to length 1; the batch does not matter."""
-        if self.learnable:
-            self.centroids.copy_(l2(self.centroids))
+        with torch.no_grad():
+            if self.learnable:
+                self.centroids.copy_(l2(self.centroids))
 
     def drift(self):
         """How far each centroid has been learned away from where it started: the angle in degrees, (C,)."""

@@ -199,10 +199,10 @@ class _AngularSoftmax(_MarginSoftmax):
         weight = self.annealing(self.iteration.to(cosine.dtype))
         return (weight * cosine + psi) / (1 + weight)
 
-    @torch.no_grad()
     def update(self, embeddings, labels):
         """Counts one iteration of training. `fit` calls it after each step; the batch does not matter."""
-        self.iteration += 1
+        with torch.no_grad():
+            self.iteration += 1
 
     def extra_repr(self):
         return f"{super().extra_repr()}, margin={self.margin}, annealing={self.annealing}"
