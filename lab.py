@@ -7,6 +7,7 @@ python lab.py present 04       show a lab as live slides
 python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
 python lab.py student          write the students' version to build/student
 python lab.py grade FILE ..    score filled-in notebooks
+python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
 python lab.py doctor           look for what is wrong with this machine, and say how to mend it
 python lab.py ...              anything else goes to labkit; `python lab.py help` lists what it knows
 """

@@ -112,7 +112,7 @@ def _padded(image, padding, mode):
     """The image with so many (rows, columns) more on each side."""
     checks.one_of("padding_mode", mode, PADDING_MODES)
     if mode == "zeros":
-        (rows, columns) = padding
+        rows, columns = padding
         return F.pad(image, (columns, columns, rows, rows))
     for axis, width in zip((-2, -1), padding, strict=True):
         last = image.shape[axis] - 1

@@ -281,6 +281,8 @@ def test_equal_error_rate_lies_on_the_curve_between_its_points():
     # All at one distance: the curve is the diagonal. One step (0, 0) to (2/3, 1): fpr = 1 - tpr at fpr = .4.
     assert check([1.0, 1.0], [True, False]).eer == pytest.approx(0.5)
     assert check([1.0, 1.0, 1.0, 2.0], [True, False, False, False]).eer == pytest.approx(0.4)
+    # From (1/4, 0) to (3/4, 1): halfway.
+    assert check([1.0, 2.0, 2.0, 2.0, 2.0, 3.0], [False, True, True, False, False, False]).eer == pytest.approx(0.5)
     assert check([1.0, 2.0], [True, False]).eer == 0
     assert check([2.0, 1.0], [True, False]).eer == 1
 
@@ -316,9 +318,9 @@ def test_bad_input_of_verification():
         ((a, b[1:], same), "^b must have the shape of a"),
         ((a / 0, b, same), "^a must be finite"),
         ((a, b / 0, same), "^b must be finite"),
-        ((a, b, same.int()), "^same must be a bool tensor"),
-        ((a, b, same[1:]), "^same must be a bool tensor"),
-        ((a, b, same.tolist()), "^same must be a bool tensor"),
+        ((a, b, same.int()), r"^same must be a bool tensor of shape \(6,\), got int32 of shape \(6,\)$"),
+        ((a, b, same[1:]), r"^same must be a bool tensor of shape \(6,\), got bool of shape \(5,\)$"),
+        ((a, b, same.tolist()), r"^same must be a bool tensor of shape \(6,\), got list \[True, "),
         ((a[:0], b[:0], same[:0]), "^a must have at least one row"),
         ((a, b, same | True), "^same must hold both True and False, got 6 True and 0 False"),
         ((a, b, same & False), "^same must hold both True and False, got 0 True and 6 False"),
@@ -340,6 +342,7 @@ def test_verification_pairs(device):
     again = verification_pairs(labels, 101, seed=3)
     assert torch.equal(again[0], i) and torch.equal(again[1], j)
     assert not torch.equal(verification_pairs(labels, 101, seed=4)[0], i)
+    assert torch.equal(verification_pairs(labels, 101)[0], verification_pairs(labels, 101, seed=0)[0])
 
 
 def test_verification_pairs_reach_every_pair_equally():

@@ -474,6 +474,7 @@ BAD_CALLS = [
     (lambda: gaussian_kernel(1.0, 3.0), f"size {WHOLE} 1, got 3.0"),
     (lambda: integer_mask(1.0, 0), f"size {WHOLE} 1, got 0"),
     (lambda: integer_mask(1.0, 15), "center must be given: for corners of 1 it would have to be e^49"),
+    (lambda: integer_mask(6 / math.sqrt(37), 13), "center must be given: for corners of 1 it would have to be e^37"),
     (lambda: integer_mask(1.0, 3, center=0.9), "center must lie between 1 and 2^53, got 0.9"),
     (lambda: integer_mask(1.0, 3, center=2**53 + 2), "center must lie between 1 and 2^53, got 9007199254740994"),
     (lambda: integer_mask(1.0, 3, center=math.nan), "center must be a finite number of at least 0, got nan"),

@@ -282,6 +282,7 @@ def test_counts_equal_the_loop(device, squared):
             x.tolist(), y.tolist(), 0.3, squared
         )
         assert counts.easy > 0 and counts.semihard > 0 and counts.hard > 0
+    assert count_triplets(x.to(device), y.to(device)) == count_triplets(x, y, margin=0.2, squared=False)
 
 
 def test_counts_of_ties():
