@@ -159,6 +159,20 @@ def test_drift():
     torch.testing.assert_close(loss.drift(), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_drift_of_opposite_float32_rows_is_180_degrees():
+    # By rounding some of these chords are longer than the diameter.
+    p = unit_rows(500).float()
+    loss = PEDCCLoss(p / p.norm(dim=1, keepdim=True), learnable=True)
+    with torch.no_grad():
+        loss.centroids.neg_()
+    torch.testing.assert_close(loss.drift(), torch.full((500,), 180.0), rtol=0, atol=0.1)
+
+
+def test_the_mean_distance_of_half_precision_is_computed_in_float32():
+    (x, y), loss = batch(), PEDCCLoss(unit_rows().float())
+    assert torch.equal(loss.mean_distance(x.half(), y), loss.mean_distance(x.half().float(), y))
+
+
 def test_fit_learns_the_centroids_on_the_sphere():
     generator = torch.Generator().manual_seed(0)
     images = Images(
@@ -215,6 +229,7 @@ def test_settings():
         ({"centroids": [[1.0]]}, "centroids must be a floating-point tensor"),
         ({"centroids": torch.tensor([[float("nan"), 1.0]])}, "centroids must be finite, got nan"),
         ({"centroids": torch.tensor([[1.0, 0.0], [0.0, 1.01]])}, "centroids must have rows of length 1, got 1.01"),
+        ({"centroids": torch.tensor([[1.001, 0.0], [0.0, 0.25]])}, "centroids must have rows of length 1, got 0.25"),
         ({"margin": -1}, "margin must be a finite number of at least 0, got -1"),
         ({"scale": 0}, "scale must be a finite number above 0, got 0"),
         ({"root": 0}, "root must be a whole number of at least 1, got 0"),

@@ -60,6 +60,7 @@ def test_half_precision_does_not_overflow():
     x = torch.full((4, 3), 6e4, dtype=torch.float16)
     value = WeightedSum({SoftmaxLoss(4, 3): 1.0})(x, torch.arange(4))
     assert value.dtype == torch.float32 and torch.isfinite(value)
+    assert WeightedSum({SoftmaxLoss(4, 3): 0})(x, torch.arange(4)).dtype == torch.float32
 
 
 def test_settings_and_bad_input():
