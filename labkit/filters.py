@@ -100,7 +100,7 @@ def output_size(size, kernel, stride=1, padding=0, dilation=1):
         ("padding", padding, 0),
         ("dilation", dilation, 1),
     ):
-        _whole(name, value, least)
+        checks.whole(name, value, at_least=least)
     span = dilation * (kernel - 1) + 1
     room = size + 2 * padding - span
     if room < 0:
@@ -184,7 +184,7 @@ def _bell(sigma, size):
     if checks.non_negative("sigma", sigma) == 0:
         raise ValueError(f"sigma must be above 0, got {sigma!r}")
     size = 2 * math.ceil(3 * sigma) + 1 if size is None else size
-    _whole("size", size, 1)
+    checks.whole("size", size, at_least=1)
     if size % 2 == 0:
         raise ValueError(f"size must be odd, so that the mask has a center, got {size}")
     radius = size // 2
@@ -302,11 +302,5 @@ def _pair(name, value, least):
     if len(pair) != 2:
         raise ValueError(f"{name} must be a whole number or a pair of them, got {value!r}")
     for one in pair:
-        _whole(name, one, least)
+        checks.whole(name, one, at_least=least)
     return pair
-
-
-def _whole(name, value, least):
-    """ValueError unless value is a whole number of at least so much."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

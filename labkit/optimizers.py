@@ -215,7 +215,7 @@ def step_decay(every, factor=0.1):
 
     Returns a function step -> factor of the learning rate. Equals torch's StepLR. Raises ValueError on bad input.
     """
-    _whole("every", every)
+    checks.whole("every", every)
     _share("factor", factor)
     return lambda step: factor ** (step // every)
 
@@ -229,7 +229,7 @@ def cosine_decay(steps, lowest=0.0):
 
     Returns a function step -> factor of the learning rate. Raises ValueError on bad input.
     """
-    _whole("steps", steps)
+    checks.whole("steps", steps)
     _share("lowest", lowest)
     return lambda step: lowest + (1 - lowest) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
@@ -244,8 +244,8 @@ def warm_restarts(first, growth=1, lowest=0.0):
     Returns a function step -> factor of the learning rate. Equals torch's CosineAnnealingWarmRestarts. Raises
     ValueError on bad input.
     """
-    _whole("first", first)
-    _whole("growth", growth)
+    checks.whole("first", first)
+    checks.whole("growth", growth)
     _share("lowest", lowest)
 
     def factor(step):
@@ -276,11 +276,6 @@ def _two_below_one(name, value):
 def _share(name, value):
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
-
-
-def _whole(name, value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 _CHECKS = {
