@@ -102,6 +102,14 @@ def test_update_equals_the_loop(device, seed, n, classes, rate):
     assert not loss.centers.requires_grad
 
 
+def test_one_row_and_other_precisions():
+    x = torch.tensor([[3.0, 4.0]])
+    assert CenterLoss(1, 2)(x, torch.tensor([0])).item() == 12.5
+    loss = CenterLoss(1, 2)
+    loss.update(x.double(), torch.tensor([0]))
+    torch.testing.assert_close(loss.centers, x / 4)
+
+
 def test_the_weight_of_the_loss_and_the_gradient_do_not_move_the_centers():
     loss = center_loss()
     before = loss.centers.clone()
