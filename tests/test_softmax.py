@@ -250,6 +250,7 @@ def test_arcface_beyond_its_range():
         loss.target_cosine(torch.tensor(math.cos(bound + e), dtype=F64)).item() for e in (-1e-9, 1e-9)
     )
     assert just_inside == pytest.approx(-1, abs=1e-8)
+    assert loss.target_cosine(torch.tensor(-math.cos(0.5), dtype=F64)).item() == pytest.approx(-1, abs=1e-8)
     assert just_beyond == pytest.approx(math.cos(bound) - 0.5 * math.sin(0.5), abs=1e-8)
     assert just_inside - just_beyond == pytest.approx(0.1173, abs=1e-4)  # the jump
 
@@ -281,9 +282,14 @@ def test_updates_let_the_margin_in(kind):
         loss.update(x, y)
     assert loss.iteration.item() == 3 and loss.state_dict()["iteration"].item() == 3
     assert plain(x, y).item() < values[0] < values[1] < values[2] < full(x, y).item()
+    assert loss.iteration.dtype == torch.int64
     cosine = torch.tensor([0.3], dtype=F64)  # after three updates λ = 25
     expected = (25 * cosine + full.target_cosine(cosine)) / 26
-    torch.testing.assert_close(loss.target_cosine(cosine), expected)
+    torch.testing.assert_close(loss.target_cosine(cosine), expected, rtol=1e-12, atol=0)
+    slow = kind(C, D, annealing=Annealing(0.0, 100.0, 0.1, 1.0))
+    slow.update(x, y)
+    expected = (100 / 1.1 * cosine + full.target_cosine(cosine)) / (1 + 100 / 1.1)
+    torch.testing.assert_close(slow.target_cosine(cosine), expected, rtol=1e-12, atol=0)
 
 
 # Edges
@@ -332,6 +338,17 @@ def test_half_precision_autocast_and_views(name, dtype):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(loss(x, y), expected)
     torch.testing.assert_close(loss(x.float().T.contiguous().T, y), expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_embeddings_and_weights_of_different_precision(name):
+    x, y = batch()
+    single, double = made(name).float(), made(name).float().double()
+    for loss, rows in ((single, x), (double, x.float()), (double, x.half())):
+        assert loss(rows, y).dtype == loss.scores(rows).dtype == F64
+        torch.testing.assert_close(loss(rows, y), double(rows.double(), y), rtol=1e-6, atol=1e-6)
+    half = single.scores(x.half())
+    assert half.dtype == torch.float32 and torch.equal(half, single.scores(x.half().float()))
 
 
 @given(seed=st.integers(0, 2**20), name=st.sampled_from(sorted(LOSSES)))

@@ -56,9 +56,8 @@ class _Classifier(torch.nn.Module):
     def _linear(self, x):
         """x·w_j + b_j for all rows and classes, not lowered by autocast."""
         dtype = result_dtype(x, self.weight)
-        bias = None if self.bias is None else self.bias.to(dtype)
         with torch.autocast(x.device.type, enabled=False):
-            return linear(x.to(dtype), self.weight.to(dtype), bias)
+            return linear(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
 
     def extra_repr(self):
         return f"num_classes={self.num_classes}, dim={self.dim}"
