@@ -60,6 +60,15 @@ def matrix(name, value):
         )
 
 
+def second_matrix(name, value, first_name, first):
+    """Raises ValueError unless value is a matrix with as many columns as `first`, on the same device."""
+    matrix(name, value)
+    if first.shape[1] != value.shape[1]:
+        raise ValueError(f"{name} must have as many columns as {first_name}, {first.shape[1]}, got {value.shape[1]}")
+    if first.device != value.device:
+        raise ValueError(f"{name} must be on the device of {first_name}, {first.device}, got {value.device}")
+
+
 def finite(name, value, *, wait=False):
     """Raises ValueError if the tensor holds NaN or infinity; on CUDA, unless wait is True, an assert on the device."""
     # The largest size is NaN or infinite if any entry is; to find it takes a tenth of the time of torch.isfinite.

@@ -26,11 +26,7 @@ def pairwise_distances(a, b=None, squared=False):
     """
     checks.matrix("a", a)
     if b is not None:
-        checks.matrix("b", b)
-        if a.shape[1] != b.shape[1]:
-            raise ValueError(f"b must have as many columns as a, {a.shape[1]}, got {b.shape[1]}")
-        if a.device != b.device:
-            raise ValueError(f"b must be on the device of a, {a.device}, got {b.device}")
+        checks.second_matrix("b", b, "a", a)
     dtype = result_dtype(a) if b is None else result_dtype(a, b)
     device = a.device
     if device.type == "mps":  # it has no float64

@@ -18,14 +18,9 @@ def cosine_similarities(a, b=None):
     Raises ValueError if a or b is not a floating-point matrix, or if they differ in D or in device.
     """
     checks.matrix("a", a)
-    dtype = result_dtype(a)
     if b is not None:
-        checks.matrix("b", b)
-        if a.shape[1] != b.shape[1]:
-            raise ValueError(f"b must have as many columns as a, {a.shape[1]}, got {b.shape[1]}")
-        if a.device != b.device:
-            raise ValueError(f"b must be on the device of a, {a.device}, got {b.device}")
-        dtype = result_dtype(a, b)
+        checks.second_matrix("b", b, "a", a)
+    dtype = result_dtype(a) if b is None else result_dtype(a, b)
     x = l2(a.to(dtype))
     y = x if b is None else l2(b.to(dtype))
     with torch.autocast(a.device.type, enabled=False):
