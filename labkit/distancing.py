@@ -47,7 +47,7 @@ class Checkpoint:
         left_out = set()
         for path, module in network.named_modules(prefix=""):
             for name, _ in module.named_parameters(prefix=path, recurse=False):
-                is_bias = name.rpartition(".")[2].endswith("bias")
+                is_bias = name.endswith("bias")
                 if (isinstance(module, NORMALIZATION) and not normalization) or (is_bias and not biases):
                     left_out.add(name)
         kept = {name: p for name, p in network.named_parameters() if p.requires_grad and name not in left_out}
@@ -129,7 +129,7 @@ class DistancePenalty:
         strength, width = self._strength(parameters), self._width()
         hills = []
         for centers in self._placed(parameters):
-            squared = _sum_of_squares([p.to(c.dtype) - c for p, c in zip(parameters, centers, strict=True)])
+            squared = _sum_of_squares([p - c for p, c in zip(parameters, centers, strict=True)])
             hills.append(strength * torch.exp(-squared / (2 * width**2)))
         return torch.stack(hills).sum()
 

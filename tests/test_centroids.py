@@ -307,3 +307,11 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match=f"^{name} must be {expected}"):
             charge_simulation(3, 2, **{name: value})
+
+
+@pytest.mark.parametrize(("classes", "dim"), [(4, 3), (10, 16), (8, 4), (7, 4)])
+def test_the_closed_form_can_be_asked_for(classes, dim):
+    asked = evenly_distributed(classes, dim, seed=3, method="simplex")
+    assert torch.equal(asked, evenly_distributed(classes, dim, seed=3))  # exact, as no search is
+    if classes <= dim + 1:
+        assert deviation_from_simplex(asked) < 1e-12

@@ -256,7 +256,12 @@ def test_jitter_follows_the_seed_alone():
         pushes[0],
         autograd_and_in_place(DistancePenalty([Checkpoint.of(start)] * 2, 2, 0.5, jitter=0.1), start)[1][1],
     )
-    # The two hills stand on different sides.
+    # The second hill of a seed stands where the first of the next seed does. The two stand on different sides.
+    first = {
+        s: autograd_and_in_place(DistancePenalty(Checkpoint.of(start), 2, 0.5, jitter=0.1, seed=s), start)[1][1]
+        for s in (0, 1)
+    }
+    torch.testing.assert_close(pushes[0], first[0] + first[1])
     one = autograd_and_in_place(DistancePenalty(Checkpoint.of(start), 2, 0.5, jitter=0.1), start)[1][1]
     cosine = torch.nn.functional.cosine_similarity(one, pushes[0] - one, dim=0)
     assert abs(cosine) < 0.4
@@ -328,6 +333,10 @@ def test_normalization_and_biases_can_be_left_out():
     other = moved(network, 0.1)
     DistancePenalty(only, 1, 1).add_gradient(other)
     assert {name for name, p in other.named_parameters() if p.grad is not None} == set(only.tensors)
+
+
+def test_the_bias_of_a_single_layer_can_be_left_out():
+    assert list(Checkpoint.of(nn.Linear(2, 2), biases=False).tensors) == ["weight"]
 
 
 def test_frozen_parameters():
@@ -455,6 +464,8 @@ def test_a_network_that_does_not_fit():
         many.distance(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"weights.4 is missing$"):
         Checkpoint.of(Point(*[[0.0]] * 5)).distance(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"weights.4 is missing and 1 more$"):
+        Checkpoint.of(Point(*[[0.0]] * 6)).distance(nn.Linear(2, 2))
 
 
 def test_checkpoints_that_do_not_fit_together():
