@@ -16,7 +16,7 @@ from torch import nn
 
 from labkit import checks
 
-PIECE = 2**16  # entries whose squares are summed at once
+PIECE = 2**17  # entries whose squares are summed at once
 NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
