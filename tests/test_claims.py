@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from nbval.plugin import get_sanitize_patterns
 
-from labkit.claims import ClaimFailed, claim
+from labkit.claims import ClaimFailed, claim, claim_if
 
 SANITIZE = "tests/nbval.cfg"
 
@@ -158,3 +158,12 @@ def test_two_machines_differ_in_nothing_that_nbval_compares(request):
 def test_import_loads_nothing_heavy():
     code = "import sys, labkit.claims; print(sorted({'torch', 'numpy', 'IPython', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_claim_if_asserts_only_where_its_bounds_were_measured(capsys):
+    with pytest.raises(ClaimFailed, match="too low"):
+        claim_if(True)("too low", [0.2, 0.4], at_least=0.3)
+    claim_if(False)("too low", torch.tensor([0.2, 0.4]), at_least=0.3)
+    assert capsys.readouterr().out == "too low: 0.2, 0.4 (not asserted here; at_least=0.3)\n"
+    claim_if(True)("it holds", 0.4, at_least=0.3)
+    assert capsys.readouterr().out.startswith("✓ it holds (at least 0.3)")
