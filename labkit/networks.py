@@ -9,6 +9,7 @@ through ReLU layers; the last, linear layer starts with the gain of a linear lay
 """
 
 import math
+from itertools import pairwise
 from urllib.error import URLError
 
 import torch
@@ -205,7 +206,7 @@ class SideBySide(nn.Module):
         sizes = [*widths] if classes is None else [*widths, classes]
         self.layers = len(widths) - 1
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for layer, (rows, columns) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+        for layer, (rows, columns) in enumerate(pairwise(sizes), start=1):
             gain = 2.0 if layer < self.layers else 1.0  # He's start before a ReLU
             drawn = torch.stack([torch.randn(rows, columns, generator=generator) for generator in generators])
             self.weights.append(nn.Parameter(drawn * math.sqrt(gain / rows)))
@@ -220,7 +221,7 @@ class SideBySide(nn.Module):
         return inputs
 
     def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Embeddings (networks, B, widths[-1]) -> class scores (networks, B, classes), of networks made with classes."""
+        """Embeddings (networks, B, widths[-1]) -> class scores (networks, B, classes), if made with classes."""
         return embeddings @ self.weights[self.layers] + self.biases[self.layers]
 
 
