@@ -279,3 +279,43 @@ def mutants(modules, sample, seed, processes):
     if sample:
         click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
     sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
+
+
+# --------------------------------------------------------------------------------------------------- the papers' tables
+
+
+def _listed(context, parameter, text):
+    """a,b,c as a list."""
+    return [name.strip() for name in text.split(";" if parameter.name == "rows" else ",")] if text else None
+
+
+@main.command()
+@click.argument("table")
+@click.option("--datasets", callback=_listed, metavar="A,B", help="Default: those of the table that are at hand.")
+@click.option("--rows", callback=_listed, metavar="A;B", help="Names of rows. Default: all.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
+@click.option("--size", type=click.Choice(["full", "reduced", "tiny"]), default="full", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--devices", type=click.IntRange(1), help="Processes for each run, each with its GPU.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs side by side.")
+@click.option("--minutes", type=float, help="Start no run any more after so many minutes.")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+@click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")
+def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, again):
+    """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
+
+    \b
+        labkit measure exponential_triplet --size reduced --jobs 2 --datasets mnist,fashion_mnist --seeds 3
+
+    Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
+    never mixed with new ones: the command then stops and says what differs.
+    """
+    from labkit.experiments import runner
+
+    measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), again=again)
+    try:
+        made = runner.measure(measurement, jobs, device, devices, minutes)
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
+    missing = measurement.total() - measurement.done()
+    click.echo(f"{made} runs made, {missing} missing: {measurement.path}")

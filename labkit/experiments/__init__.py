@@ -1,0 +1,1 @@
+"""The papers' tables, measured again under equal conditions: `labkit measure TABLE`, `labkit report TABLE`."""

@@ -1,0 +1,308 @@
+"""The tables of the papers as plain definitions: which losses, on which datasets, what is reported, tuned how.
+
+A row gives its loss, where its embeddings lie, and four settings: every row is tuned with the same small budget, four
+runs of half the steps with one seed, on a validation split (see `labkit.experiments.trial`). The rate in a setting
+multiplies the recipe's learning rate, which is the same for all rows; a row whose gradients are naturally larger or
+smaller has its rates around another value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+
+from labkit import losses
+from labkit.centroids import evenly_distributed
+
+# Names of the datasets for people. "(JPEG 75)": compressed again, not comparable digit for digit with published rows.
+DATASETS = {
+    "digits": "scikit-learn's digits (8×8)",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "emnist": "EMNIST balanced",
+    "cifar10": "CIFAR-10",
+    "cifar10-jpeg75": "CIFAR-10 (JPEG 75)",
+    "cifar100": "CIFAR-100",
+    "tiny-imagenet": "Tiny ImageNet (200 of 500 training images a class)",
+    "omniglot28": "Omniglot 28×28, unseen characters",
+    "orl-faces": "ORL faces 64×64, unseen people",
+    "olivetti": "Olivetti faces 64×64, unseen people",
+    "lfw": "LFW 64×64, unseen people",
+}
+
+SEEN = ("closest accuracy", "range accuracy, soft", "range accuracy, strict", "range coverage", "recall@1", "MAP@R")
+UNSEEN = ("closest accuracy", "recall@1", "MAP@R", "verification accuracy", "verification AUC", "equal error rate")
+
+
+def grid(**values) -> tuple[dict, ...]:
+    """All combinations of the values, as settings: grid(rate=(1, 3), margin=(0.1, 0.5)) are four."""
+    return tuple(dict(zip(values, chosen, strict=True)) for chosen in product(*values.values()))
+
+
+RATES = grid(rate=(0.1, 0.3, 1.0, 3.0))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss in a table.
+
+    loss       (num_classes, dim, steps, **parameters) -> loss module
+    space      where the embeddings lie in training: "anywhere", "l2" (on the unit sphere), "unit_range" (in the ball)
+    measured   where they are compared in evaluation: the same; but "l2" for losses that end in class scores, w·x, where
+               the direction decides
+    settings   what tuning chooses from: dictionaries with `rate` and any parameters of the loss
+    tuned_as   the row whose chosen setting this row takes over, beside its own `fixed` parameters
+    fixed      parameters of the loss that are not tuned
+    dim        length of an embedding, where it is not the recipe's
+    late       the share of the run, at its end, in which PEDCC's centroids are learned too
+    """
+
+    loss: Callable
+    space: str = "anywhere"
+    measured: str = "l2"
+    settings: tuple[dict, ...] = RATES
+    tuned_as: str | None = None
+    fixed: dict = field(default_factory=dict)
+    dim: int | None = None
+    late: float | None = None
+
+    def parameters(self, setting: int) -> dict:
+        """What the loss is made with."""
+        return {**{name: value for name, value in self.settings[setting].items() if name != "rate"}, **self.fixed}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper, or a figure.
+
+    title      what it is a measurement of, for people
+    rows       {name: Row}; names are those of data/published where the paper has the row
+    datasets   where it is measured unless told otherwise, in this order; those not at hand are left out
+    reported   the metrics in the report, the first one beside the published value
+    published  name of the table in data/published, or None where the paper prints no numbers
+    curve      the metric whose curve over the steps is reported, for tables of speed
+    records_of the table whose records this one shows, if it measures nothing of its own
+    x          the number on the horizontal axis of its figure, a row's parameter ("margin", "dim"), or None
+    """
+
+    title: str
+    rows: dict[str, Row]
+    datasets: tuple[str, ...]
+    reported: tuple[str, ...] = SEEN
+    published: str | None = None
+    curve: str | None = None
+    x: str | None = None
+    records_of: str | None = None
+
+
+BASELINE = "cross-entropy"
+
+# ---- the losses, as (classes, dim, steps, parameters) -> module
+
+
+def softmax(classes, dim, steps):
+    return losses.SoftmaxLoss(classes, dim)
+
+
+def hinge(classes, dim, steps):
+    return losses.HingeLoss(classes, dim)
+
+
+def standard_triplet(classes, dim, steps, margin=0.2):
+    return losses.TripletLoss(margin)
+
+
+def exponential_triplet(classes, dim, steps, overlap=1.5):
+    return losses.ExponentialTripletLoss(classes, overlap)
+
+
+def composite(classes, dim, steps, base, parts=(), weight=1.0, overlap=1.5):
+    """Paper 000's equation 10: a triplet loss and, with `weight`, the L2-constrained softmax, the center loss, or both.
+
+    The radius of the center loss is half of the diameter that `overlap` gives a class in the ball of radius 1.
+    """
+    extra = {
+        "class": lambda: losses.L2SoftmaxLoss(classes, dim, scale=2 * losses.smallest_scale(classes)),
+        "center": lambda: losses.CenterLoss(classes, dim, radius=overlap / classes),
+    }
+    return losses.WeightedSum({base(classes, dim, steps): 1.0, **{extra[part](): weight for part in parts}})
+
+
+def annealed(kind, classes, dim, steps, margin, lowest=5.0):
+    """L-Softmax or A-Softmax whose annealing reaches its lowest value halfway through the run."""
+    annealing = losses.Annealing(lowest, base=1500.0, rate=(1500.0 / lowest - 1) * 2 / steps)
+    return kind(classes, dim, margin, annealing)
+
+
+def l_softmax(classes, dim, steps, margin, lowest=5.0):
+    return annealed(losses.LSoftmaxLoss, classes, dim, steps, margin, lowest)
+
+
+def a_softmax(classes, dim, steps, margin, lowest=5.0):
+    return annealed(losses.ASoftmaxLoss, classes, dim, steps, margin, lowest)
+
+
+def am_softmax(classes, dim, steps, margin=0.5, scale=15.0):
+    return losses.AMSoftmaxLoss(classes, dim, margin, scale)
+
+
+def arcface(classes, dim, steps, margin=0.5, scale=15.0):
+    return losses.ArcFaceLoss(classes, dim, margin, scale)
+
+
+def center(classes, dim, steps, weight=0.01):
+    return losses.WeightedSum({losses.SoftmaxLoss(classes, dim): 1.0, losses.CenterLoss(classes, dim): weight})
+
+
+def pedcc(classes, dim, steps, root=1, margin=0.5, scale=15.0, learnable=False):
+    centroids = evenly_distributed(classes, dim).float()
+    return losses.PEDCCLoss(centroids, margin, scale, root, learnable=learnable)
+
+
+def circle(classes, dim, steps, margin=0.25, gamma=80.0):
+    return losses.CircleLoss(margin, gamma)
+
+
+def triplet_all(classes, dim, steps, margin=0.2):
+    return losses.TripletLoss(margin)
+
+
+# ---- the tables
+
+CROSS_ENTROPY = Row(softmax)
+
+
+def _composite(base, parts):
+    def loss(classes, dim, steps, weight):
+        return composite(classes, dim, steps, base, parts, weight)
+
+    return Row(loss, "unit_range", "unit_range", grid(rate=(0.3, 1.0), weight=(0.1, 1.0)))
+
+
+def _of_triplet(base, name, **parameter):
+    return {
+        name: Row(base, "unit_range", "unit_range", grid(rate=(0.3, 1.0), **parameter)),
+        f"{name} + L_class": _composite(base, ("class",)),
+        f"{name} + L_center": _composite(base, ("center",)),
+        f"{name} + L_center + L_class": _composite(base, ("center", "class")),
+    }
+
+
+EXPONENTIAL_TRIPLET = Table(
+    "paper 000, table 1: the exponential triplet loss against the standard one",
+    {
+        BASELINE: CROSS_ENTROPY,
+        **_of_triplet(standard_triplet, "L_std", margin=(0.2, 0.5)),
+        **_of_triplet(exponential_triplet, "L_exp", overlap=(0.5, 1.5)),
+    },
+    ("mnist", "fashion_mnist", "emnist", "cifar10", "cifar10-jpeg75", "omniglot28", "orl-faces"),
+    published="exponential_triplet_table1",
+)
+CONVERGENCE = Table(
+    "paper 000, figure 12: how fast the exponential and the standard triplet loss learn",
+    {name: EXPONENTIAL_TRIPLET.rows[name] for name in (BASELINE, "L_std", "L_exp")},
+    ("fashion_mnist",),
+    ("closest accuracy",),
+    curve="closest accuracy",
+    records_of="exponential_triplet",
+)
+EMBEDDING_SIZE = Table(
+    "paper 000, figure 8: length of the embedding",
+    {
+        f"{name}, {dim} dimensions": Row(row.loss, row.space, row.measured, row.settings, tuned_as=tuned, dim=dim)
+        for name, row in (("cross-entropy", CROSS_ENTROPY), ("L_exp", EXPONENTIAL_TRIPLET.rows["L_exp"]))
+        for tuned in (f"{name}, 32 dimensions",)
+        for dim in (2, 8, 32, 128, 512)
+    },
+    ("fashion_mnist",),
+    ("closest accuracy", "recall@1", "MAP@R"),
+    x="dim",
+)
+
+
+def _pedcc(root, finetuned=False):
+    return Row(
+        pedcc,
+        "l2",
+        settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0)),
+        fixed={"root": root, "learnable": finetuned},
+        late=0.4 if finetuned else None,
+    )
+
+
+PEDCC = Table(
+    "paper 003, tables 1 to 3: softmax with margins, and PEDCC",
+    {
+        "hinge": Row(hinge),
+        BASELINE: CROSS_ENTROPY,
+        "L-Softmax (m=2)": Row(l_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 2}),
+        "L-Softmax (m=4)": Row(l_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 4}),
+        "A-Softmax (m=4)": Row(a_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 4}),
+        "center": Row(center, settings=grid(rate=(0.3, 1.0), weight=(0.003, 0.03))),
+        "AM-Softmax (m=0.5)": Row(am_softmax, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
+        "ArcFace (m=0.5)": Row(arcface, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
+        **{f"PEDCC (m=0.5, n={n})": _pedcc(n) for n in (1, 2, 3)},
+        **{f"PEDCC, fine-tuned (m=0.5, n={n})": _pedcc(n, finetuned=True) for n in (1, 2, 3)},
+    },
+    ("mnist", "fashion_mnist", "emnist", "cifar100", "tiny-imagenet", "orl-faces"),
+    ("accuracy", "closest accuracy", "recall@1", "MAP@R"),
+    published="pedcc",
+)
+
+_MARGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CIRCLE = Table(
+    "paper 001: circle and triplet loss over their margins, and the steps they take",
+    {
+        BASELINE: CROSS_ENTROPY,
+        "triplet, m=0.2": Row(triplet_all, "l2", settings=RATES, fixed={"margin": 0.2}),
+        **{
+            f"triplet, m={m}": Row(triplet_all, "l2", settings=RATES, fixed={"margin": m}, tuned_as="triplet, m=0.2")
+            for m in _MARGINS
+        },
+        "circle, m=0.25": Row(circle, "l2", settings=grid(rate=(0.01, 0.03, 0.1, 0.3)), fixed={"margin": 0.25}),
+        **{
+            f"circle, m={m}": Row(
+                circle,
+                "l2",
+                settings=grid(rate=(0.01, 0.03, 0.1, 0.3)),
+                fixed={"margin": m},
+                tuned_as="circle, m=0.25",
+            )
+            for m in _MARGINS
+        },
+    },
+    ("fashion_mnist", "mnist", "omniglot28"),
+    ("recall@1", "MAP@R", "closest accuracy"),
+    curve="recall@1",
+    x="margin",
+)
+CENTER = Table(
+    "center loss: its weight λ beside softmax (Wen et al. 2016, figure 5)",
+    {
+        BASELINE: CROSS_ENTROPY,
+        **{
+            f"center, λ={weight}": Row(center, settings=RATES, fixed={"weight": weight}, tuned_as=BASELINE)
+            for weight in (0.0001, 0.001, 0.01, 0.1, 1.0)
+        },
+    },
+    ("fashion_mnist", "mnist"),
+    ("accuracy", "closest accuracy", "recall@1", "MAP@R"),
+    x="weight",
+)
+
+TABLES = {
+    "exponential_triplet": EXPONENTIAL_TRIPLET,
+    "convergence": CONVERGENCE,
+    "embedding_size": EMBEDDING_SIZE,
+    "pedcc": PEDCC,
+    "circle": CIRCLE,
+    "center": CENTER,
+    # "distancing" (paper 004) joins here when labkit.ensembles can train an ensemble as one loss row
+}
+
+
+def table_named(name: str) -> Table:
+    """The table with this name. Raises ValueError, with the names, where there is none."""
+    if name not in TABLES:
+        raise ValueError(f"table: got {name!r}, expected one of {', '.join(TABLES)}")
+    return TABLES[name]

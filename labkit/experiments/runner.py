@@ -1,0 +1,278 @@
+"""Measuring a paper table: which runs are still to do, and doing them side by side in processes of their own.
+
+Only the process that was called writes records. It adds one as a run ends, so that a kill at any moment costs at most
+the runs in hand; called again, it goes on with what is missing.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import asdict, replace
+from multiprocessing.connection import wait
+
+import torch
+
+from labkit import data, records, running
+from labkit.experiments import store, trial
+from labkit.experiments.definitions import DATASETS, Table, table_named
+from labkit.experiments.trial import Job
+
+TUNING_SEED = 1000  # none of the final runs has it
+
+
+class Measurement:
+    """The runs of a table that are asked for, and the records that are there."""
+
+    def __init__(self, table, size, datasets=None, rows=None, seeds=5, root=None, folder=None, again=False):
+        """Raises ValueError for unknown names, and store.Mismatch for records that do not fit, unless `again`."""
+        self.table: Table = table_named(table)
+        self.name = self.table.records_of or table  # whose records they are
+        self.size, self.root = size, root
+        self.path = store.path_of(self.name, size, folder)
+        self.datasets = self._datasets(datasets)
+        self.rows = self._rows(rows)
+        self.seeds = range(seeds)
+        self.records = {store.key(record): record for record in store.read(self.path)}
+        self._expected = {}
+        self._check(again)
+
+    def _datasets(self, names):
+        unknown = [name for name in names or () if name not in DATASETS]
+        if unknown:
+            raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
+        here = [name for name in names or self.table.datasets if data.available(name, "train", self.root)]
+        if missing := [name for name in names or () if name not in here]:
+            raise ValueError(f"datasets: {', '.join(missing)} not at hand in {data.data_folder(self.root)}")
+        if not here:
+            raise ValueError(f"datasets: none of {', '.join(self.table.datasets)} is in {data.data_folder(self.root)}")
+        return here
+
+    def _rows(self, names):
+        unknown = [name for name in names or () if name not in self.table.rows]
+        if unknown:
+            raise ValueError(f"rows: got {', '.join(unknown)}, expected some of {', '.join(self.table.rows)}")
+        return list(names or self.table.rows)
+
+    def _check(self, again):
+        unfit, wanted = [], {*self.rows, *map(self.tuned_as, self.rows)}
+        for record in self.records.values():
+            if record["dataset"] not in self.datasets or record["row"] not in wanted:
+                continue
+            try:
+                store.check(record, *self.expected(Job(self.name, self.size, *store.key(record))), self.path)
+            except store.Mismatch:
+                if not again:
+                    raise
+                unfit.append(record)
+        if unfit:
+            store.put_aside(self.path, unfit)
+            for record in unfit:
+                del self.records[store.key(record)]
+
+    def expected(self, job: Job) -> tuple[dict, dict]:
+        """Settings and code with which a record of this run must have been made."""
+        same = replace(job, seed=0)
+        if same not in self._expected:
+            self._expected[same] = trial.settings(same, self.root)
+        return self._expected[same]
+
+    def tuned_as(self, row: str) -> str:
+        """The row whose tuning decides the setting of this one."""
+        return self.table.rows[row].tuned_as or row
+
+    # -- what is to be done
+
+    def jobs(self) -> list[Job]:
+        """The runs that can be started now: tuning first, final runs of the rows whose setting is chosen."""
+        return [job for job in self.all_jobs() if store.key(asdict(job)) not in self.records]
+
+    def all_jobs(self) -> list[Job]:
+        """All runs that are known: those of rows that are not tuned yet come when they are."""
+        found = []
+        for dataset in self.datasets:
+            for row in self.rows:
+                tuned = self.tuned_as(row)
+                tuning = [
+                    Job(self.name, self.size, dataset, tuned, "tuning", TUNING_SEED, setting)
+                    for setting in range(len(self.table.rows[tuned].settings))
+                ]
+                found += [job for job in tuning if job not in found]
+                if (chosen := self.chosen(dataset, tuned)) is not None:
+                    found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
+        return found
+
+    def total(self) -> int:
+        """How many runs there are in all, tuning included."""
+        tuned = set(map(self.tuned_as, self.rows))
+        tuning = sum(len(self.table.rows[row].settings) for row in tuned)
+        return len(self.datasets) * (tuning + len(self.rows) * len(self.seeds))
+
+    def chosen(self, dataset, row) -> int | None:
+        """The setting with the best score in tuning, the first of equals; None until all are there."""
+        scores = []
+        for setting in range(len(self.table.rows[row].settings)):
+            record = self.records.get((dataset, row, "tuning", TUNING_SEED, setting))
+            if record is None:
+                return None
+            scores.append(trial.score(record["results"]))
+        return scores.index(max(scores))
+
+    def done(self) -> int:
+        """How many of the runs have their record."""
+        return sum(store.key(asdict(job)) in self.records for job in self.all_jobs())
+
+    def keep(self, job: Job, measured: dict, write: bool = True) -> None:
+        """Take up what a run has measured, and write its record."""
+        settings, code = self.expected(job)
+        record = {
+            "table": self.name,
+            "size": self.size,
+            **{name: value for name, value in asdict(job).items() if name not in ("table", "size")},
+            **measured,
+            "settings": settings,
+            "settings hash": store.digest(settings),
+            "code": code,
+            "code hash": store.digest(code),
+            "about": records.about(),
+        }
+        if write:
+            store.append(self.path, record)
+        self.records[store.key(record)] = record
+
+
+# ---- doing them
+
+
+def measure(measurement: Measurement, jobs=1, device="auto", processes=None, minutes=None, progress=True) -> int:
+    """Do what is missing; returns how many runs were made.
+
+    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. processes: so many for each
+    run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
+    every run, and the first one keeps the records.
+    """
+    from tqdm.auto import tqdm
+
+    started = time.monotonic()
+    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    if torchrun and (jobs > 1 or processes):
+        raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
+    first = not torchrun or int(os.environ["RANK"]) == 0
+    options = (measurement.root, device, processes)
+    made = 0
+    with (
+        _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,
+        tqdm(total=measurement.total(), unit="run", disable=not (progress and first)) as bar,
+    ):
+        bar.update(measurement.done())
+        while True:
+            late = minutes is not None and time.monotonic() - started > 60 * minutes
+            waiting = [] if late else [job for job in measurement.jobs() if job not in runs.in_hand]
+            for job in waiting[: jobs - len(runs.in_hand)]:
+                runs.start(job)
+            if not runs.in_hand:
+                return made
+            for job, measured in runs.ended():
+                bar.set_description(job.name())
+                measurement.keep(job, measured, write=first)
+                bar.update()
+                made += 1
+
+
+class _Here:
+    """Runs one after the other in this process, or together with the other processes of torchrun."""
+
+    def __init__(self, options, torchrun):
+        self.options, self.torchrun, self.in_hand = options, torchrun, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def start(self, job):
+        self.in_hand.append(job)
+
+    def ended(self):
+        job = self.in_hand.pop()
+        measured = trial.run(job, *self.options)
+        if self.torchrun:  # all go by what the first process has measured
+            shared = [measured]
+            torch.distributed.broadcast_object_list(shared)
+            (measured,) = shared
+        return [(job, measured)]
+
+
+class _Side:
+    """Runs side by side, each in a process that takes one after the other."""
+
+    def __init__(self, count, options):
+        context = multiprocessing.get_context("spawn")
+        self.busy, self.free, self.processes = {}, [], []
+        for _ in range(count):
+            here, there = context.Pipe()
+            self.processes.append(context.Process(target=_work, args=(there, *options)))
+            self.processes[-1].start()
+            there.close()
+            self.free.append(here)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        for connection in (*self.free, *self.busy):
+            connection.close()  # which ends a process that waits for work
+        for process in self.processes:
+            if kind is not None:
+                process.terminate()
+            process.join()
+
+    @property
+    def in_hand(self):
+        return list(self.busy.values())
+
+    def start(self, job):
+        connection = self.free.pop()
+        connection.send(job)
+        self.busy[connection] = job
+
+    def ended(self):
+        """Waits until at least one run has ended; pairs of job and what was measured."""
+        found = []
+        for connection in wait(list(self.busy)):
+            job = self.busy.pop(connection)
+            try:
+                measured = connection.recv()
+            except EOFError:
+                raise RuntimeError(f"the process that ran {job.name()} has ended unexpectedly") from None
+            if isinstance(measured, str):
+                raise RuntimeError(f"{job.name()} failed:\n{measured}")
+            self.free.append(connection)
+            found.append((job, measured))
+        return found
+
+
+def _work(connection, root, device, processes):
+    """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if running.choose_device(device).type == "cpu":
+        torch.set_num_threads(1)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(trial.run(job, root, device, processes))
+        except Exception:
+            connection.send(traceback.format_exc())
+
+
+def _leave_with_parent():
+    """A run whose record nobody would write is not finished."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
