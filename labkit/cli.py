@@ -319,3 +319,26 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
     missing = measurement.total() - measurement.done()
     click.echo(f"{made} runs made, {missing} missing: {measurement.path}")
+
+
+@main.command()
+@click.argument("table")
+@click.option("--datasets", callback=_listed, metavar="A,B", help="Default: all that have records.")
+@click.option("--size", type=click.Choice(["full", "reduced", "tiny"]), default="full", show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
+def report(table, datasets, size, form, file):
+    """Show what was measured of a TABLE: mean ± standard error, published figures, and the test against cross-entropy.
+
+    The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
+    """
+    from labkit.experiments import report as reporting
+
+    found = [each for name in datasets or [None] for each in reporting.results(table, size, name)]
+    if not found:
+        raise click.ClickException(f"{table}: not measured yet in size {size}; labkit measure {table} --size {size}")
+    for each in found:
+        click.echo((reporting.text if form == "text" else reporting.markdown)(each) + "\n")
+    if file:
+        reporting.figure(found[0]).savefig(file, bbox_inches="tight")
+        click.echo(f"written: {file}")

@@ -30,6 +30,18 @@ DATASETS = {
     "lfw": "LFW 64×64, unseen people",
 }
 
+# The same datasets, or what stands in their place, as the papers' tables name them.
+PUBLISHED_AS = {
+    "mnist": ("MNIST",),
+    "fashion_mnist": ("Fashion-MNIST",),
+    "emnist": ("EMNIST",),
+    "cifar10": ("CIFAR10",),
+    "cifar10-jpeg75": ("CIFAR10",),
+    "cifar100": ("CIFAR100",),
+    "omniglot28": ("VGGFace2",),
+    "orl-faces": ("VGGFace2", "LFW"),
+}
+
 SEEN = ("closest accuracy", "range accuracy, soft", "range accuracy, strict", "range coverage", "recall@1", "MAP@R")
 UNSEEN = ("closest accuracy", "recall@1", "MAP@R", "verification accuracy", "verification AUC", "equal error rate")
 
@@ -39,7 +51,7 @@ def grid(**values) -> tuple[dict, ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in product(*values.values()))
 
 
-RATES = grid(rate=(0.1, 0.3, 1.0, 3.0))
+RATES = grid(rate=(0.3, 0.8, 2.0, 5.0))
 
 
 @dataclass(frozen=True)
@@ -78,10 +90,12 @@ class Table:
     title      what it is a measurement of, for people
     rows       {name: Row}; names are those of data/published where the paper has the row
     datasets   where it is measured unless told otherwise, in this order; those not at hand are left out
-    reported   the metrics in the report, the first one beside the published value
+    reported   the metrics in the report, the first one beside the published value; reported_unseen: where the test
+               classes do not occur in training
     published  name of the table in data/published, or None where the paper prints no numbers
     curve      the metric whose curve over the steps is reported, for tables of speed
     records_of the table whose records this one shows, if it measures nothing of its own
+    target     {dataset: value of the curve}: the report says after how many steps a row has reached it
     x          the number on the horizontal axis of its figure, a row's parameter ("margin", "dim"), or None
     """
 
@@ -89,10 +103,16 @@ class Table:
     rows: dict[str, Row]
     datasets: tuple[str, ...]
     reported: tuple[str, ...] = SEEN
+    reported_unseen: tuple[str, ...] = UNSEEN
     published: str | None = None
     curve: str | None = None
     x: str | None = None
     records_of: str | None = None
+    target: dict[str, float] | None = None
+
+    def tuned_as(self, row: str) -> str:
+        """The row whose tuning decides the setting of this one: itself, unless it says another."""
+        return self.rows[row].tuned_as or row
 
 
 BASELINE = "cross-entropy"
@@ -163,10 +183,6 @@ def circle(classes, dim, steps, margin=0.25, gamma=80.0):
     return losses.CircleLoss(margin, gamma)
 
 
-def triplet_all(classes, dim, steps, margin=0.2):
-    return losses.TripletLoss(margin)
-
-
 # ---- the tables
 
 CROSS_ENTROPY = Row(softmax)
@@ -176,12 +192,12 @@ def _composite(base, parts):
     def loss(classes, dim, steps, weight):
         return composite(classes, dim, steps, base, parts, weight)
 
-    return Row(loss, "unit_range", "unit_range", grid(rate=(0.3, 1.0), weight=(0.1, 1.0)))
+    return Row(loss, "unit_range", "unit_range", grid(rate=(1.0, 4.0), weight=(0.1, 1.0)))
 
 
 def _of_triplet(base, name, **parameter):
     return {
-        name: Row(base, "unit_range", "unit_range", grid(rate=(0.3, 1.0), **parameter)),
+        name: Row(base, "unit_range", "unit_range", grid(rate=(2.0, 8.0), **parameter)),
         f"{name} + L_class": _composite(base, ("class",)),
         f"{name} + L_center": _composite(base, ("center",)),
         f"{name} + L_center + L_class": _composite(base, ("center", "class")),
@@ -204,6 +220,7 @@ CONVERGENCE = Table(
     ("fashion_mnist",),
     ("closest accuracy",),
     curve="closest accuracy",
+    target={"fashion_mnist": 0.85},
     records_of="exponential_triplet",
 )
 EMBEDDING_SIZE = Table(
@@ -235,9 +252,9 @@ PEDCC = Table(
     {
         "hinge": Row(hinge),
         BASELINE: CROSS_ENTROPY,
-        "L-Softmax (m=2)": Row(l_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 2}),
-        "L-Softmax (m=4)": Row(l_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 4}),
-        "A-Softmax (m=4)": Row(a_softmax, settings=grid(rate=(0.1, 0.3), lowest=(1.0, 5.0)), fixed={"margin": 4}),
+        "L-Softmax (m=2)": Row(l_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 2}),
+        "L-Softmax (m=4)": Row(l_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 4}),
+        "A-Softmax (m=4)": Row(a_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 4}),
         "center": Row(center, settings=grid(rate=(0.3, 1.0), weight=(0.003, 0.03))),
         "AM-Softmax (m=0.5)": Row(am_softmax, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
         "ArcFace (m=0.5)": Row(arcface, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
@@ -246,25 +263,29 @@ PEDCC = Table(
     },
     ("mnist", "fashion_mnist", "emnist", "cifar100", "tiny-imagenet", "orl-faces"),
     ("accuracy", "closest accuracy", "recall@1", "MAP@R"),
+    ("verification accuracy", "verification AUC", "equal error rate", "recall@1", "MAP@R"),
     published="pedcc",
 )
 
+_TRIPLET_RATES, _CIRCLE_RATES = grid(rate=(0.8, 2.0, 5.0, 12.0)), grid(rate=(0.003, 0.01, 0.03, 0.1))
 _MARGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CIRCLE = Table(
     "paper 001: circle and triplet loss over their margins, and the steps they take",
     {
         BASELINE: CROSS_ENTROPY,
-        "triplet, m=0.2": Row(triplet_all, "l2", settings=RATES, fixed={"margin": 0.2}),
+        "triplet, m=0.2": Row(standard_triplet, "l2", settings=_TRIPLET_RATES, fixed={"margin": 0.2}),
         **{
-            f"triplet, m={m}": Row(triplet_all, "l2", settings=RATES, fixed={"margin": m}, tuned_as="triplet, m=0.2")
+            f"triplet, m={m}": Row(
+                standard_triplet, "l2", settings=_TRIPLET_RATES, fixed={"margin": m}, tuned_as="triplet, m=0.2"
+            )
             for m in _MARGINS
         },
-        "circle, m=0.25": Row(circle, "l2", settings=grid(rate=(0.01, 0.03, 0.1, 0.3)), fixed={"margin": 0.25}),
+        "circle, m=0.25": Row(circle, "l2", settings=_CIRCLE_RATES, fixed={"margin": 0.25}),
         **{
             f"circle, m={m}": Row(
                 circle,
                 "l2",
-                settings=grid(rate=(0.01, 0.03, 0.1, 0.3)),
+                settings=_CIRCLE_RATES,
                 fixed={"margin": m},
                 tuned_as="circle, m=0.25",
             )
@@ -274,6 +295,7 @@ CIRCLE = Table(
     ("fashion_mnist", "mnist", "omniglot28"),
     ("recall@1", "MAP@R", "closest accuracy"),
     curve="recall@1",
+    target={"mnist": 0.97, "fashion_mnist": 0.85, "omniglot28": 0.5},
     x="margin",
 )
 CENTER = Table(

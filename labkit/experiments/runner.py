@@ -20,8 +20,6 @@ from labkit.experiments import store, trial
 from labkit.experiments.definitions import DATASETS, Table, table_named
 from labkit.experiments.trial import Job
 
-TUNING_SEED = 1000  # none of the final runs has it
-
 
 class Measurement:
     """The runs of a table that are asked for, and the records that are there."""
@@ -57,7 +55,7 @@ class Measurement:
         return list(names or self.table.rows)
 
     def _check(self, again):
-        unfit, wanted = [], {*self.rows, *map(self.tuned_as, self.rows)}
+        unfit, wanted = [], {*self.rows, *map(self.table.tuned_as, self.rows)}
         for record in self.records.values():
             if record["dataset"] not in self.datasets or record["row"] not in wanted:
                 continue
@@ -79,10 +77,6 @@ class Measurement:
             self._expected[same] = trial.settings(same, self.root)
         return self._expected[same]
 
-    def tuned_as(self, row: str) -> str:
-        """The row whose tuning decides the setting of this one."""
-        return self.table.rows[row].tuned_as or row
-
     # -- what is to be done
 
     def jobs(self) -> list[Job]:
@@ -94,31 +88,21 @@ class Measurement:
         found = []
         for dataset in self.datasets:
             for row in self.rows:
-                tuned = self.tuned_as(row)
+                tuned = self.table.tuned_as(row)
                 tuning = [
-                    Job(self.name, self.size, dataset, tuned, "tuning", TUNING_SEED, setting)
+                    Job(self.name, self.size, dataset, tuned, "tuning", trial.TUNING_SEED, setting)
                     for setting in range(len(self.table.rows[tuned].settings))
                 ]
                 found += [job for job in tuning if job not in found]
-                if (chosen := self.chosen(dataset, tuned)) is not None:
+                if (chosen := trial.chosen(self.table, row, dataset, self.records)) is not None:
                     found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
         return found
 
     def total(self) -> int:
         """How many runs there are in all, tuning included."""
-        tuned = set(map(self.tuned_as, self.rows))
+        tuned = set(map(self.table.tuned_as, self.rows))
         tuning = sum(len(self.table.rows[row].settings) for row in tuned)
         return len(self.datasets) * (tuning + len(self.rows) * len(self.seeds))
-
-    def chosen(self, dataset, row) -> int | None:
-        """The setting with the best score in tuning, the first of equals; None until all are there."""
-        scores = []
-        for setting in range(len(self.table.rows[row].settings)):
-            record = self.records.get((dataset, row, "tuning", TUNING_SEED, setting))
-            if record is None:
-                return None
-            scores.append(trial.score(record["results"]))
-        return scores.index(max(scores))
 
     def done(self) -> int:
         """How many of the runs have their record."""

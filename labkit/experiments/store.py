@@ -24,7 +24,7 @@ CORE = (
     "distances.py",
     "embeddings.py",
     "evaluation.py",
-    "experiments/recipe.py",
+    "experiments/parts.py",
     "experiments/trial.py",
     "loop.py",
     "similarities.py",
@@ -48,10 +48,9 @@ def read(path: Path) -> list[dict]:
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
-    whole, rest = lines[:-1], lines[-1]  # every whole line ends in a newline, so that `rest` is empty or cut short
     found = []
-    for number, line in enumerate(whole, start=1):
+    lines = path.read_bytes().split(b"\n")[:-1]  # every whole line ends in a newline; what is left out is cut short
+    for number, line in enumerate(lines, start=1):
         try:
             found.append(json.loads(line))
         except ValueError as error:

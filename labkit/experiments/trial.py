@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from labkit import data, embeddings, evaluation, running, training
+from labkit.experiments import parts, store
 from labkit.experiments import recipe as recipes
-from labkit.experiments import store
-from labkit.experiments.definitions import Row, table_named
+from labkit.experiments.definitions import Row, Table, table_named
 
+TUNING_SEED = 1000  # none of the final runs has it
 VALIDATION = 0.1  # the share of the training images, or of the training classes, on which a row is tuned
 
 
@@ -35,7 +36,7 @@ class Job:
 
 
 class InSpace(nn.Module):
-    """A network whose embeddings lie where the loss wants them: "anywhere", "l2" (the sphere) or "unit_range" (the ball).
+    """A network whose embeddings lie where the loss wants them: anywhere, on a sphere (l2), in a ball (unit_range).
 
     They leave in float32 at least, whatever the network computed in.
     """
@@ -95,13 +96,13 @@ def definition(job: Job) -> tuple[Row, recipes.Recipe, int]:
 def make_loss(job: Job, classes: int) -> nn.Module:
     """The loss of a run."""
     row, recipe, dim = definition(job)
-    parts, steps = recipes.steps_of(recipe, job.kind)
-    return row.loss(classes, dim, parts * steps, **row.parameters(job.setting))
+    intervals, steps = recipes.steps_of(recipe, job.kind)
+    return row.loss(classes, dim, intervals * steps, **row.parameters(job.setting))
 
 
 def settings(job: Job, root: str | None) -> tuple[dict, dict]:
     """All that decides the result of a run, as plain values: its settings, and the versions of the code."""
-    train, test = images(job.dataset, root)
+    train = images(job.dataset, root)[0]
     row, recipe, dim = definition(job)
     loss = make_loss(job, len(train.classes))
     decided = {
@@ -129,9 +130,9 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
     if job.kind == "tuning":
         train, test = validation_split(train, unseen)
     row, recipe, dim = definition(job)
-    parts, steps = recipes.steps_of(recipe, job.kind)
+    intervals, steps = recipes.steps_of(recipe, job.kind)
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
-    network = InSpace(recipes.network(recipe.network, train.shape, dim), row.space)
+    network = InSpace(parts.network(recipe.network, train.shape, dim), row.space)
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
@@ -140,9 +141,9 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
             network,
             loss,
             data.Batches(train, **recipe.batches, steps=steps, augment=recipe.augment, seed=job.seed),
-            epochs=parts,
-            optimizer=recipes.optimizer(recipe, row.settings[job.setting]["rate"], row.late),
-            schedule=recipes.schedule(recipe, row.late),
+            epochs=intervals,
+            optimizer=parts.optimizer(recipe, row.settings[job.setting]["rate"], row.late),
+            schedule=parts.schedule(recipe, row.late),
             validate=functools.partial(
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
             ),
@@ -158,7 +159,7 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
         curve = {}
     else:
         results = measure(network.to(device), loss, train, test, row.measured, unseen)
-        curve = {"step": [steps * (part + 1) for part in range(parts)], **history.metrics}
+        curve = {"step": [steps * (number + 1) for number in range(intervals)], **history.metrics}
     rounded = {name: [round(value, 6) for value in values] for name, values in curve.items()}
     return {
         "results": {name: round(value, 6) for name, value in results.items()},
@@ -173,6 +174,19 @@ def score(results: dict) -> float:
     return results.get("closest accuracy", results.get("recall@1", -1.0))
 
 
+def chosen(table: Table, row: str, dataset: str, records: dict) -> int | None:
+    """The setting that was best in tuning, the first of equals; None until all records of the tuning are there.
+
+    records: {store.key(record): record}
+    """
+    tuned = table.tuned_as(row)
+    keys = [(dataset, tuned, "tuning", TUNING_SEED, number) for number in range(len(table.rows[tuned].settings))]
+    if any(key not in records for key in keys):
+        return None
+    scores = [score(records[key]["results"]) for key in keys]
+    return scores.index(max(scores))
+
+
 def _cost(started, cpu):
     return {
         "seconds": round(time.perf_counter() - started, 1),
@@ -183,27 +197,31 @@ def _cost(started, cpu):
 # ---- measuring
 
 
-def embedded(network, found: data.Images, space: str) -> torch.Tensor:
-    """Embeddings (N, dim) of all images, where distances are measured."""
-    rows = training.embed(network, found, device=running.device_of(network))
-    return embeddings.l2(rows) if space == "l2" else rows
+def embedded(network, found: data.Images, space: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings (N, dim) of all images, where distances are measured, and labels (N,), both where the network lies."""
+    device = running.device_of(network)
+    rows = training.embed(network, found, device=device).to(device)
+    return (embeddings.l2(rows) if space == "l2" else rows), found.labels.to(device)
+
+
+def thinned(found: data.Images, count: int) -> data.Images:
+    """At most `count` images, evenly spaced in their order."""
+    return found.take(torch.linspace(0, len(found) - 1, min(count, len(found))).long())
 
 
 def curve_point(network, train, test, space, unseen, count):
-    """What is measured on the way: on at most `count` test images, with centers from at most `count` training images."""
-    train, test = (found.take(torch.arange(len(found))[:: max(1, len(found) // count)][:count]) for found in (train, test))
-    rows = embedded(network, test, space)
-    recall = evaluation.recall_at_k(rows, test.labels, 1)[1]
+    """What is measured on the way: on at most `count` test images, with centers from as many training images."""
+    rows, labels = embedded(network, thinned(test, count), space)
+    recall = evaluation.recall_at_k(rows, labels, 1)[1]
     if unseen:
         return {"recall@1": recall}
-    reference = embedded(network, train, space)
-    accuracy = evaluation.closest_accuracy(rows, test.labels, reference, train.labels)
+    accuracy = evaluation.closest_accuracy(rows, labels, *embedded(network, thinned(train, count), space))
     return {"closest accuracy": accuracy, "recall@1": recall}
 
 
 def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     """Everything that the tables report, {metric: share or angle}; distances between embeddings in `space`."""
-    rows, labels = embedded(network, test, space), test.labels
+    rows, labels = embedded(network, test, space)
     results = {
         "recall@1": evaluation.recall_at_k(rows, labels, 1)[1],
         "MAP@R": evaluation.map_at_r(rows, labels),
@@ -211,8 +229,8 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     if unseen:
         return results | of_unseen_classes(rows, labels)
     reference = embedded(network, train, space)
-    results["closest accuracy"] = evaluation.closest_accuracy(rows, labels, reference, train.labels)
-    ranges = evaluation.range_accuracy(rows, labels, reference, train.labels)
+    results["closest accuracy"] = evaluation.closest_accuracy(rows, labels, *reference)
+    ranges = evaluation.range_accuracy(rows, labels, *reference)
     results |= {f"range accuracy, {name}": getattr(ranges, name) for name in ("soft", "strict")}
     results["range coverage"] = ranges.coverage
     if (scores := scores_of(loss)) is not None:
@@ -225,8 +243,8 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
 
 def scores_of(loss):
     """The class scores of a loss, or of the first part of a weighted sum that has some; None where there are none."""
-    parts = [loss, *getattr(loss, "losses", [])]
-    return next((part.scores for part in parts if hasattr(part, "scores")), None)
+    either = [loss, *getattr(loss, "losses", [])]
+    return next((part.scores for part in either if hasattr(part, "scores")), None)
 
 
 def of_unseen_classes(rows, labels, pairs=6000) -> dict[str, float]:
@@ -235,6 +253,7 @@ def of_unseen_classes(rows, labels, pairs=6000) -> dict[str, float]:
     The center of a class is the mean of every second of its images; the others are scored. Verification: the accuracy
     at the threshold that is best on nine tenths of the pairs, on the last tenth, ten times (as for LFW).
     """
+    rows, labels = rows.cpu(), labels.cpu()
     place = torch.empty_like(labels)
     order = labels.argsort(stable=True)
     first = torch.searchsorted(labels[order], labels[order])

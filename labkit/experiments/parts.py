@@ -1,0 +1,131 @@
+"""What the recipes name: the two networks, the optimizer and the schedule.
+
+They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date.
+"""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from labkit.experiments.recipe import Recipe
+
+# ---- optimizer and schedule, as `fit` takes them
+
+
+def optimizer(recipe: Recipe, rate: float, late: float | None = None):
+    """parameters -> SGD with Nesterov's momentum.
+
+    late: as for `schedule`; the last parameter then is PEDCC's centroids, with a learning rate of 1e-3 (paper 003), no
+        momentum and no weight decay.
+    """
+    return functools.partial(
+        _sgd, lr=recipe.rate * rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, late=late is not None
+    )
+
+
+def _sgd(parameters, lr, momentum, weight_decay, late):
+    groups = [{"params": parameters[:-1] if late else parameters}]
+    if late:
+        groups.append({"params": parameters[-1:], "lr": 1e-3, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0})
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=True, fused=True)
+
+
+def schedule(recipe: Recipe, late: float | None = None):
+    """(optimizer, total steps) -> LambdaLR: up over the first `warm_up` of the steps, then down to 0, linearly.
+
+    late: the share of the run, at its end, in which the second group of parameters is trained, at its own rate.
+    """
+    return functools.partial(_one_cycle, warm_up=recipe.warm_up, late=late)
+
+
+def _one_cycle(optimizer, total_steps, warm_up, late):
+    def cycle(step):
+        done = step / total_steps
+        return (step + 1) / (warm_up * total_steps + 1) if done < warm_up else (1 - done) / (1 - warm_up)
+
+    def in_the_end(step):
+        return float(step >= (1 - late) * total_steps)
+
+    parts = [cycle, in_the_end][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, parts)
+
+
+# ---- networks
+
+
+def network(name: str, shape: tuple[int, int, int], dim: int) -> nn.Module:
+    """The network `name` for images of `shape` (C, H, W); embeddings (B, dim)."""
+    if name == "resnet9":
+        return ResNet9(dim, shape[0])
+    if name == "three convolutions":
+        return ThreeConvolutions(dim, shape[0], shape[1])
+    raise ValueError(f"network: got {name!r}, expected 'resnet9' or 'three convolutions'")
+
+
+def _convolution(inputs, outputs, size=3, stride=1):
+    return [
+        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class ThreeConvolutions(nn.Sequential):
+    """For two cores: 16, 32 and 64 channels, strides 2, 2 and 1, then a linear layer. 0.3 million parameters at 28×28.
+
+    Images larger than 32 pixels are halved first.
+    """
+
+    def __init__(self, dim, in_channels, side, channels=(16, 32, 64)):
+        a, b, c = channels
+        shrink = 2 if side > 32 else 1
+        last = -(-side // shrink // 4)
+        super().__init__(
+            nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity(),
+            *_convolution(in_channels, a, size=5, stride=2),
+            *_convolution(a, b, stride=2),
+            *_convolution(b, c),
+            nn.Flatten(),
+            nn.Linear(c * last**2, dim),
+        )
+
+
+class ResNet9(nn.Module):
+    """For a GPU: the nine-layer residual net of fast CIFAR-10 training (David Page 2018), 6.6 million weights.
+
+    Four stages of 64 to 512 channels, residual blocks after the second and the fourth, the largest value of each
+    channel, a linear layer. Takes images from 16×16 on; those larger than 32 pixels are halved first.
+    """
+
+    def __init__(self, dim, in_channels, width=64):
+        super().__init__()
+        w = width
+        self.stages = nn.Sequential(
+            *_convolution(in_channels, w),
+            *_convolution(w, 2 * w),
+            nn.MaxPool2d(2),
+            _Residual(2 * w),
+            *_convolution(2 * w, 4 * w),
+            nn.MaxPool2d(2),
+            *_convolution(4 * w, 8 * w),
+            nn.MaxPool2d(2),
+            _Residual(8 * w),
+        )
+        self.embedding = nn.Linear(8 * w, dim)
+
+    def forward(self, images):
+        """Images (B, C, H, W) -> embeddings (B, dim)."""
+        if max(images.shape[2:]) > 32:
+            images = F.avg_pool2d(images, 2)
+        return self.embedding(self.stages(images).amax(dim=(2, 3)))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.block = nn.Sequential(*_convolution(channels, channels), *_convolution(channels, channels))
+
+    def forward(self, x):
+        return x + self.block(x)
