@@ -12,10 +12,13 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def published(name):
-    """The table data/published/NAME.csv: {row: {column: number}}, in the unit of the paper."""
+    """The table data/published/NAME.csv, as printed: {loss: {dataset: number}}, in the unit of the paper."""
     with (DATA / "published" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    return {row[0]: {column: float(value) for column, value in zip(header[1:], row[1:], strict=True)} for row in rows}
+        lines = list(csv.DictReader(file))
+    table = {line["loss"]: {} for line in lines}
+    for line in lines:
+        table[line["loss"]][line["dataset"]] = float(line["value"])
+    return table
 
 
 def measured(name):

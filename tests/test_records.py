@@ -10,11 +10,15 @@ def test_published_tables_are_complete_and_read_as_printed():
     assert names
     for name in names:
         with (records.DATA / "published" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file))
-        assert {len(line) for line in lines} == {len(lines[0])}, name
-        assert list(records.published(name)) == [line[0] for line in lines[1:]]
+            head, *lines = csv.reader(file)
+        assert head == ["dataset", "loss", "value", "table", "page", "note"], name
+        assert {len(line) for line in lines} == {len(head)}, name
+        assert len({(line[0], line[1]) for line in lines}) == len(lines), name  # no figure twice
+        assert all(0 < float(line[2]) <= 100 and line[3].startswith("Table ") for line in lines), name
+        assert sum(map(len, records.published(name).values())) == len(lines)
     table = records.published("exponential_triplet_table1")
     assert table["L_std"]["MNIST"] == 99.6 and table["L_exp + L_center + L_class"]["CIFAR10"] == 87.3
+    assert list(table["L_std"]) == ["MNIST", "Fashion-MNIST", "EMNIST", "CIFAR10", "VGGFace2"]  # as printed
 
 
 def test_a_record_comes_back_with_what_is_needed_to_repeat_it(tmp_path, monkeypatch):

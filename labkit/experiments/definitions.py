@@ -96,6 +96,8 @@ class Table:
     curve      the metric whose curve over the steps is reported, for tables of speed
     records_of the table whose records this one shows, if it measures nothing of its own
     target     {dataset: value of the curve}: the report says after how many steps a row has reached it
+    run, settings   what stands in for those of labkit.experiments.trial where a run is something else than one network
+               trained with one loss, with the same arguments and the same kind of answer
     x          the number on the horizontal axis of its figure, a row's parameter ("margin", "dim"), or None
     """
 
@@ -109,6 +111,8 @@ class Table:
     x: str | None = None
     records_of: str | None = None
     target: dict[str, float] | None = None
+    run: Callable | None = None
+    settings: Callable | None = None
 
     def tuned_as(self, row: str) -> str:
         """The row whose tuning decides the setting of this one: itself, unless it says another."""
@@ -267,7 +271,7 @@ PEDCC = Table(
     published="pedcc",
 )
 
-_TRIPLET_RATES, _CIRCLE_RATES = grid(rate=(0.8, 2.0, 5.0, 12.0)), grid(rate=(0.003, 0.01, 0.03, 0.1))
+_TRIPLET_RATES, _CIRCLE_RATES = grid(rate=(0.8, 2.0, 5.0, 12.0)), grid(rate=(0.01, 0.03, 0.1, 0.3))
 _MARGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CIRCLE = Table(
     "paper 001: circle and triplet loss over their margins, and the steps they take",
@@ -319,7 +323,7 @@ TABLES = {
     "pedcc": PEDCC,
     "circle": CIRCLE,
     "center": CENTER,
-    # "distancing" (paper 004) joins here when labkit.ensembles can train an ensemble as one loss row
+    # "distancing" (paper 004) belongs here: a Table whose `run` and `settings` are those of an ensemble
 }
 
 

@@ -74,7 +74,7 @@ class Measurement:
         """Settings and code with which a record of this run must have been made."""
         same = replace(job, seed=0)
         if same not in self._expected:
-            self._expected[same] = trial.settings(same, self.root)
+            self._expected[same] = (self.table.settings or trial.settings)(same, self.root)
         return self._expected[same]
 
     # -- what is to be done
@@ -165,6 +165,10 @@ def measure(measurement: Measurement, jobs=1, device="auto", processes=None, min
                 made += 1
 
 
+def _run(job, *options):
+    return (table_named(job.table).run or trial.run)(job, *options)
+
+
 class _Here:
     """Runs one after the other in this process, or together with the other processes of torchrun."""
 
@@ -182,7 +186,7 @@ class _Here:
 
     def ended(self):
         job = self.in_hand.pop()
-        measured = trial.run(job, *self.options)
+        measured = _run(job, *self.options)
         if self.torchrun:  # all go by what the first process has measured
             shared = [measured]
             torch.distributed.broadcast_object_list(shared)
@@ -251,7 +255,7 @@ def _work(connection, root, device, processes):
         except EOFError:
             return
         try:
-            connection.send(trial.run(job, root, device, processes))
+            connection.send(_run(job, root, device, processes))
         except Exception:
             connection.send(traceback.format_exc())
 

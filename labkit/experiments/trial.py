@@ -136,6 +136,8 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
+    if device.type == "cuda" and processes is None:
+        train, test = train.to(device), test.to(device)
     try:
         history = training.fit(
             network,
@@ -201,6 +203,8 @@ def embedded(network, found: data.Images, space: str) -> tuple[torch.Tensor, tor
     """Embeddings (N, dim) of all images, where distances are measured, and labels (N,), both where the network lies."""
     device = running.device_of(network)
     rows = training.embed(network, found, device=device).to(device)
+    if not rows.isfinite().all():
+        raise FloatingPointError("the embeddings are not finite numbers")
     return (embeddings.l2(rows) if space == "l2" else rows), found.labels.to(device)
 
 
