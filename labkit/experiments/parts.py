@@ -1,4 +1,4 @@
-"""What the recipes name: the two networks, the optimizer and the schedule.
+"""What the recipes name: the networks, the optimizer and the schedule.
 
 They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date.
 """
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from labkit.experiments.recipe import Recipe
+from labkit.networks import LeNet
 
 # ---- optimizer and schedule, as `fit` takes them
 
@@ -57,11 +58,13 @@ def _one_cycle(optimizer, total_steps, warm_up, late):
 
 def network(name: str, shape: tuple[int, int, int], dim: int) -> nn.Module:
     """The network `name` for images of `shape` (C, H, W); embeddings (B, dim)."""
+    if name == "lenet":
+        return LeNet(dim, shape[0], shape[1])
     if name == "resnet9":
         return ResNet9(dim, shape[0])
     if name == "three convolutions":
         return ThreeConvolutions(dim, shape[0], shape[1])
-    raise ValueError(f"network: got {name!r}, expected 'resnet9' or 'three convolutions'")
+    raise ValueError(f"network: got {name!r}, expected 'resnet9', 'three convolutions' or 'lenet'")
 
 
 def _convolution(inputs, outputs, size=3, stride=1):

@@ -16,7 +16,7 @@ SIZES = ("full", "reduced", "tiny")
 class Recipe:
     """What all losses share on one dataset.
 
-    network       "three convolutions" or "resnet9"
+    network       "resnet9", "three convolutions" or "lenet" (labkit.experiments.parts)
     dim           length of an embedding
     steps         steps of a run; a tuning run makes half as many
     batches       what `labkit.data.Batches` draws: {"batch_size": B}, or classes_per_batch and samples_per_class
@@ -85,7 +85,7 @@ _FULL = {  # steps: about 9 rounds of MNIST, 40 of the others
 _OF_SIZE = {
     "full": dict(network="resnet9", dim=128, rate=0.2),
     "reduced": dict(network="three convolutions", dim=64, rate=0.1),
-    "tiny": dict(network="three convolutions", dim=8, rate=0.1, points=2),
+    "tiny": dict(network="lenet", dim=8, rate=0.1, points=2),
 }
 
 

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from multiprocessing.connection import wait
 
@@ -33,9 +34,8 @@ class Measurement:
         self.datasets = self._datasets(datasets)
         self.rows = self._rows(rows)
         self.seeds = range(seeds)
-        self.records = {store.key(record): record for record in store.read(self.path)}
         self._expected = {}
-        self._check(again)
+        self.load(again)
 
     def _datasets(self, names):
         unknown = [name for name in names or () if name not in DATASETS]
@@ -54,7 +54,9 @@ class Measurement:
             raise ValueError(f"rows: got {', '.join(unknown)}, expected some of {', '.join(self.table.rows)}")
         return list(names or self.table.rows)
 
-    def _check(self, again):
+    def load(self, again: bool = False) -> None:
+        """Read the records. store.Mismatch if one that is asked for does not fit; `again` moves such ones aside."""
+        self.records = {store.key(record): record for record in store.read(self.path)}
         unfit, wanted = [], {*self.rows, *map(self.table.tuned_as, self.rows)}
         for record in self.records.values():
             if record["dataset"] not in self.datasets or record["row"] not in wanted:
@@ -137,14 +139,19 @@ def measure(measurement: Measurement, jobs=1, device="auto", processes=None, min
     run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
     every run, and the first one keeps the records.
     """
-    from tqdm.auto import tqdm
-
-    started = time.monotonic()
     torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     if torchrun and (jobs > 1 or processes):
         raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
     first = not torchrun or int(os.environ["RANK"]) == 0
-    options = (measurement.root, device, processes)
+    with store.only_writer(measurement.path) if first else nullcontext():
+        measurement.load()  # another command may have added some
+        return _measure(measurement, jobs, (measurement.root, device, processes), torchrun, first, minutes, progress)
+
+
+def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
+    from tqdm.auto import tqdm
+
+    started = time.monotonic()
     made = 0
     with (
         _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,

@@ -9,11 +9,18 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import tokenize
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from labkit import records
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -70,6 +77,25 @@ def append(path: Path, record: dict) -> None:
         file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def only_writer(path: Path):
+    """Within this, no other process on this machine writes the records of `path`. ValueError if one does already.
+
+    The operating system gives the lock back when a process ends, however it ends. Windows has no such lock.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / f"labkit-{digest(str(path.absolute()))}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"{path.name}: another labkit measure is writing these records; wait for its end"
+            ) from None
+        yield
 
 
 def digest(value) -> str:

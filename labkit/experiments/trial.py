@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import time
 from dataclasses import dataclass
 
@@ -136,7 +137,10 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
-    if device.type == "cuda" and processes is None:
+    world = _processes(processes)
+    if world > 1:
+        network = _synchronized(network, device)
+    elif device.type == "cuda":
         train, test = train.to(device), test.to(device)
     try:
         history = training.fit(
@@ -161,14 +165,33 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
         curve = {}
     else:
         results = measure(network.to(device), loss, train, test, row.measured, unseen)
-        curve = {"step": [steps * (number + 1) for number in range(intervals)], **history.metrics}
+        curve = {"step": [steps * (number + 1) for number in range(intervals)]}
+        curve |= {"loss": history.epoch_loss, **history.metrics}
     rounded = {name: [round(value, 6) for value in values] for name, values in curve.items()}
     return {
         "results": {name: round(value, 6) for name, value in results.items()},
         "curve": rounded,
         "images a second": round(history.images_per_second),
+        "processes": world,
         **_cost(started, cpu),
     }
+
+
+def _processes(asked: int | None) -> int:
+    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    return int(os.environ["WORLD_SIZE"]) if torchrun else asked or 1
+
+
+def _synchronized(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network with batch normalization over the whole batch, not over the slice of a process."""
+    if not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        return network
+    if device.type != "cuda":
+        raise ValueError(
+            "devices: on a CPU the batch normalization of this network would see a slice of each batch only, which is "
+            "another run than with one process; use jobs there"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
 def score(results: dict) -> float:
