@@ -82,6 +82,7 @@ _FULL = {  # steps: about 9 rounds of MNIST, 40 of the others
     "olivetti": dict(steps=1000, batches=PEOPLE, augment=Augment(shift=4, flip=True, rotation=10, contrast=0.2)),
     "lfw": dict(steps=3000, batches=PEOPLE, augment=Augment(shift=4, flip=True, rotation=10, contrast=0.2)),
 }
+_DATASETS = {"full": _FULL, "reduced": _REDUCED}
 _OF_SIZE = {
     "full": dict(network="resnet9", dim=128, rate=0.2),
     "reduced": dict(network="three convolutions", dim=64, rate=0.1),
@@ -91,14 +92,19 @@ _OF_SIZE = {
 
 def recipe(size: str, dataset: str) -> Recipe:
     """The recipe for a dataset in a size. Raises ValueError where there is none."""
-    if size not in SIZES:
-        raise ValueError(f"size: got {size!r}, expected one of {', '.join(SIZES)}")
     if size == "tiny":
         return Recipe(steps=8, batches={"batch_size": 40}, augment=None, **_OF_SIZE[size])
-    known = _FULL if size == "full" else _REDUCED
-    if dataset not in known:
-        raise ValueError(f"dataset: got {dataset!r}, expected one of {', '.join(known)} in size {size!r}")
-    return Recipe(**_OF_SIZE[size], **known[dataset])
+    if not has_recipe(size, dataset):
+        known = ", ".join(_DATASETS[size])
+        raise ValueError(f"dataset: got {dataset!r}, expected one of {known} in size {size!r}")
+    return Recipe(**_OF_SIZE[size], **_DATASETS[size][dataset])
+
+
+def has_recipe(size: str, dataset: str) -> bool:
+    """Whether there is one. Raises ValueError for an unknown size."""
+    if size not in SIZES:
+        raise ValueError(f"size: got {size!r}, expected one of {', '.join(SIZES)}")
+    return size == "tiny" or dataset in _DATASETS[size]
 
 
 def steps_of(recipe: Recipe, kind: str) -> tuple[int, int]:

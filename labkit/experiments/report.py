@@ -20,7 +20,7 @@ class Comparison:
 
     difference: float
     error: float
-    p: float | None  # None with fewer than two common seeds
+    p: float | None  # None with fewer than two common seeds, or where all differences are equal
     seeds: int
 
 
@@ -114,7 +114,10 @@ def _notes(result, used) -> list[str]:
     notes.append(f"measured on: {'; '.join(sorted(machines))}")
     counts = {len(seeds) for of in result.values.values() for seeds in list(of.values())[:1]}
     if min(counts, default=0) < 5:
-        notes.append(f"{min(counts, default=0)} seeds: only large differences can be told from chance (5 are better)")
+        fewest = min(counts, default=0)
+        notes.append(
+            f"{fewest} seed{'s' * (fewest != 1)}: only large differences can be told from chance (5 are better)"
+        )
     if missing := [row for row in result.table.rows if row not in result.values]:
         notes.append(f"not measured yet: {', '.join(missing)}")
     notes += [f"{row}: {count} runs failed (the loss was no finite number)" for row, count in result.failed.items()]
@@ -148,9 +151,8 @@ def against_baseline(of_rows: dict[str, dict[int, float]]) -> dict[str, Comparis
         ours, theirs = ([of[seed] for seed in seeds] for of in (values, of_rows[BASELINE]))
         differences = np.subtract(ours, theirs)
         mean, error = mean_and_error(differences)
-        p = None
-        if len(seeds) > 1:
-            p = float(ttest_rel(ours, theirs).pvalue) if np.ptp(differences) > 0 else float(mean == 0)
+        varies = np.ptp(differences) > 1e-9  # else there is no standard error to compare the mean with
+        p = float(ttest_rel(ours, theirs).pvalue) if varies else None
         raw[row] = Comparison(mean, math.nan if error is None else error, p, len(seeds))
     tested = {row: comparison.p for row, comparison in raw.items() if comparison.p is not None}
     corrected = holm(tested)
@@ -208,7 +210,7 @@ def _percent(values):
 def _compared(comparison):
     if comparison is None:
         return ["–", "–"]
-    p = "one seed" if comparison.p is None else "< 0.001" if comparison.p < 0.001 else f"{comparison.p:.3f}"
+    p = "–" if comparison.p is None else "< 0.001" if comparison.p < 0.001 else f"{comparison.p:.3f}"
     return [f"{100 * comparison.difference:+.2f}", p]
 
 

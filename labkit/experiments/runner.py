@@ -19,6 +19,7 @@ import torch
 from labkit import data, records, running
 from labkit.experiments import store, trial
 from labkit.experiments.definitions import DATASETS, Table, table_named
+from labkit.experiments.recipe import has_recipe
 from labkit.experiments.trial import Job
 
 
@@ -41,11 +42,14 @@ class Measurement:
         unknown = [name for name in names or () if name not in DATASETS]
         if unknown:
             raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
-        here = [name for name in names or self.table.datasets if data.available(name, "train", self.root)]
+        folder = data.data_folder(self.root)
+        fit = [name for name in names or self.table.datasets if has_recipe(self.size, name)]
+        here = [name for name in fit if data.available(name, "train", self.root)]
         if missing := [name for name in names or () if name not in here]:
-            raise ValueError(f"datasets: {', '.join(missing)} not at hand in {data.data_folder(self.root)}")
+            why = f"not at hand in {folder}" if set(missing) <= set(fit) else f"without a recipe in size {self.size!r}"
+            raise ValueError(f"datasets: {', '.join(missing)} {why}")
         if not here:
-            raise ValueError(f"datasets: none of {', '.join(self.table.datasets)} is in {data.data_folder(self.root)}")
+            raise ValueError(f"datasets: none of {', '.join(fit)} is in {folder}")
         return here
 
     def _rows(self, names):
