@@ -115,7 +115,8 @@ def file_version(name: str) -> str:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in (tokenize.COMMENT, tokenize.NL) or (begins and token.type == tokenize.STRING):
             continue  # a string that begins a statement is a docstring
-        words.append(marks.get(token.type, token.string))
+        if token.type != tokenize.NEWLINE or not begins:  # not the end of a line that held only a docstring
+            words.append(marks.get(token.type, token.string))
         begins = token.type in marks
     text = "".join(words).replace(" ", "")
     return hashlib.sha256(text.encode()).hexdigest()[:8]

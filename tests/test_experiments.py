@@ -1,0 +1,371 @@
+"""The papers' tables: definitions, one run, records, statistics and reports."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ttest_rel
+
+from labkit import data, records
+from labkit.experiments import definitions, parts, recipe, report, show, store, trial
+from labkit.experiments.definitions import BASELINE, TABLES
+
+ROWS = [(table, row) for table in TABLES for row in TABLES[table].rows if not TABLES[table].records_of]
+
+
+# ---- definitions
+
+
+@pytest.mark.parametrize("table, row", ROWS)
+def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(table, row):
+    torch.manual_seed(0)
+    labels = torch.arange(20) % 10
+    for setting in range(4):
+        definition, plan, dim = trial.definition(job := trial.Job(table, "tiny", "digits", row, "final", 0, setting))
+        network = trial.InSpace(parts.network(plan.network, (1, 8, 8), dim), definition.space)
+        loss = trial.make_loss(job, classes=10)
+        parameters = [p for module in (network, loss) for p in module.parameters()]
+        optimizer = parts.optimizer(plan, definition.settings[setting]["rate"], definition.late)(parameters)
+        before = [p.detach().clone() for p in network.parameters()]
+        embeddings = network(torch.randn(20, 1, 8, 8))
+        loss(embeddings, labels).backward()
+        optimizer.step()
+        assert any(not torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True))
+        assert embeddings.shape == (20, dim)
+        assert all(p.isfinite().all() for p in parameters)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_has_the_same_tuning_budget_and_every_table_cross_entropy(table):
+    rows = TABLES[table].rows
+    assert all(len(row.settings) == 4 and all("rate" in setting for setting in row.settings) for row in rows.values())
+    assert all(rows[row.tuned_as].tuned_as in (None, row.tuned_as) for row in rows.values() if row.tuned_as)
+    assert BASELINE in rows or table == "embedding_size"
+    assert set(TABLES[table].datasets) <= definitions.DATASETS.keys()
+    assert all(row.space == row.measured or (row.space, row.measured) == ("anywhere", "l2") for row in rows.values())
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if TABLES[name].published])
+def test_every_row_of_a_table_that_the_paper_has_is_printed_there_and_the_other_way_round(table):
+    printed = records.published(TABLES[table].published)
+    assert set(printed) == set(TABLES[table].rows) - ({BASELINE} if table == "exponential_triplet" else set())
+    named = {name for names in definitions.PUBLISHED_AS.values() for name in names}
+    assert {dataset for of_row in printed.values() for dataset in of_row} <= named
+
+
+def test_the_composites_have_the_terms_that_their_names_say():
+    kinds = {
+        row: [type(part).__name__ for part in getattr(loss_of("exponential_triplet", row), "losses", [])]
+        for row in TABLES["exponential_triplet"].rows
+    }
+    assert kinds["L_std"] == kinds["L_exp"] == []
+    assert kinds["L_std + L_class"] == ["TripletLoss", "L2SoftmaxLoss"]
+    assert kinds["L_exp + L_center"] == ["ExponentialTripletLoss", "CenterLoss"]
+    assert kinds["L_exp + L_center + L_class"] == ["ExponentialTripletLoss", "CenterLoss", "L2SoftmaxLoss"]
+    # The diameter of a class in the ball of radius 1 is overlap·2/K; the center loss takes half of it.
+    assert loss_of("exponential_triplet", "L_exp + L_center").losses[1].radius == pytest.approx(1.5 / 10)
+
+
+def loss_of(table, row, setting=0):
+    return trial.make_loss(trial.Job(table, "tiny", "digits", row, "final", 0, setting), classes=10)
+
+
+def test_annealing_is_over_halfway_through_the_run():
+    for steps in (100, 5000):
+        annealing = definitions.a_softmax(10, 8, steps, margin=4, lowest=5.0).annealing
+        assert annealing(torch.tensor(steps / 4)) > 5.05
+        assert annealing(torch.tensor(steps / 2)).item() == pytest.approx(5.0, rel=1e-5)
+
+
+# ---- recipes
+
+
+def test_the_rate_rises_then_falls_and_centroids_learn_only_in_the_end():
+    plan = recipe.recipe("tiny", "digits")
+    weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = parts.optimizer(plan, 2.0, late=0.4)(weights)
+    schedule = parts.schedule(plan, late=0.4)(optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    network, centroids = np.array(rates).T
+    assert np.argmax(network) == 20 and network.max() == pytest.approx(0.2) and network[-1] < 0.01
+    assert (centroids[:60] == 0).all() and (centroids[60:] == 1e-3).all()
+    assert optimizer.param_groups[1]["weight_decay"] == optimizer.param_groups[1]["momentum"] == 0
+
+
+@pytest.mark.parametrize("size", ["full", "reduced"])
+def test_every_recipe_draws_batches_and_its_network_takes_the_images(size):
+    shapes = {
+        "cifar": (3, 32, 32),
+        "tiny-i": (3, 64, 64),
+        "orl-fa": (1, 64, 64),
+        "olivet": (1, 64, 64),
+        "lfw": (1, 64, 64),
+    }
+    for dataset in recipe._DATASETS[size]:
+        plan = recipe.recipe(size, dataset)
+        shape = next((s for start, s in shapes.items() if dataset.startswith(start)), (1, 28, 28))
+        images = data.Images(torch.zeros(4, *shape, dtype=torch.uint8), torch.arange(4), tuple("abcd"))
+        pixels, _ = next(iter(data.Batches(images, 4, augment=plan.augment)))
+        assert parts.network(plan.network, shape, plan.dim)(pixels).shape == (4, plan.dim)
+        assert recipe.steps_of(plan, "final")[0] == plan.points
+        assert math.prod(recipe.steps_of(plan, "final")) == pytest.approx(plan.steps, rel=0.1)
+        assert math.prod(recipe.steps_of(plan, "tuning")) == pytest.approx(plan.steps / 2, rel=0.1)
+    with pytest.raises(ValueError, match="dataset: got 'digits', expected one of mnist"):
+        recipe.recipe(size, "digits")
+
+
+# ---- one run
+
+
+def test_the_validation_split_takes_a_tenth_of_every_class_and_nothing_of_it_is_trained_on():
+    train = data.load("digits")
+    kept, held = trial.validation_split(train, by_class=False)
+    assert len(kept) + len(held) == len(train)
+    assert held.labels.bincount().tolist() == pytest.approx((train.labels.bincount() / 10).tolist(), abs=1)
+    rows = {bytes(image.numpy()) for image in kept.images}
+    assert sum(bytes(image.numpy()) in rows for image in held.images) == 0
+    kept, held = trial.validation_split(train, by_class=True)
+    assert len(held.classes) == 2 and not set(held.classes) & set(kept.classes) and len(kept) + len(held) == len(train)
+
+
+def test_a_run_is_the_same_again_and_all_losses_of_a_seed_start_from_one_network():
+    job = trial.Job("pedcc", "tiny", "digits", BASELINE, "final", 3, 1)
+    once, twice = (trial.run(job, device="cpu") for _ in range(2))
+    assert once["results"] == twice["results"] and once["curve"] == twice["curve"]
+    assert once["curve"]["step"] == [4, 8] and len(once["curve"]["loss"]) == 2
+    assert once["results"] != trial.run(dataclasses.replace(job, seed=4), device="cpu")["results"]
+    tuning = trial.run(dataclasses.replace(job, kind="tuning", seed=trial.TUNING_SEED), device="cpu")
+    assert set(tuning["results"]) == {"closest accuracy", "recall@1"} and tuning["curve"] == {}
+
+
+def test_a_run_that_diverges_is_recorded_as_failed(monkeypatch):
+    row = dataclasses.replace(TABLES["pedcc"].rows[BASELINE], settings=({"rate": 1e30},) * 4)
+    monkeypatch.setitem(TABLES["pedcc"].rows, BASELINE, row)
+    done = trial.run(trial.Job("pedcc", "tiny", "digits", BASELINE, "final", 0, 0), device="cpu")
+    assert "finite" in done["results"]["failed"] or "nan" in done["results"]["failed"]
+    assert trial.score(done["results"]) == -1
+
+
+def test_unseen_classes_are_measured_by_hand_computed_numbers():
+    # Two classes of four on a line: each class's images 0 and 2 give its center, images 1 and 3 are scored.
+    rows = torch.tensor([[0.0], [1.0], [0.0], [9.0], [10.0], [11.0], [10.0], [12.0]])
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    found = trial.of_unseen_classes(rows, labels)
+    assert found["closest accuracy"] == 0.75  # the 9 lies nearer to 10 than to 0
+    shuffled = torch.randperm(8, generator=torch.Generator().manual_seed(1))
+    order = shuffled[shuffled.argsort(stable=True)]
+    assert trial.of_unseen_classes(rows[order], labels[order]) == found
+    assert 0.5 < found["verification AUC"] < 1 and 0 <= found["verification accuracy"] <= 1
+
+
+def test_losses_are_measured_where_they_say(monkeypatch):
+    images = data.load("digits", "test")
+    torch.manual_seed(0)
+    network = trial.InSpace(parts.network("lenet", (1, 8, 8), 4), "anywhere")
+    plain, labels = trial.embedded(network, images, "anywhere")
+    sphere, _ = trial.embedded(network, images, "l2")
+    torch.testing.assert_close(sphere, plain / plain.norm(dim=1, keepdim=True))
+    assert torch.equal(labels, images.labels) and not torch.allclose(plain.norm(dim=1), torch.ones(len(plain)))
+    ball = trial.InSpace(network.network, "unit_range")(images.floats() * 100)
+    assert ball.norm(dim=1).max() <= 1 + 1e-5
+
+
+def test_batch_normalization_forbids_several_processes_on_a_cpu():
+    network = parts.network("three convolutions", (1, 28, 28), 8)
+    with pytest.raises(ValueError, match="slice of each batch"):
+        trial._synchronized(network, torch.device("cpu"))
+    on_gpus = trial._synchronized(network, torch.device("cuda"))
+    assert sum(isinstance(layer, torch.nn.SyncBatchNorm) for layer in on_gpus.modules()) == 3
+
+
+# ---- records
+
+
+def example(**changes):
+    record = {"dataset": "digits", "row": BASELINE, "kind": "final", "seed": 0, "setting": 1, "results": {}}
+    return record | {"settings": {"rate": 1.0}, "code": {"loop.py": "0"}} | changes
+
+
+def test_records_come_back_and_a_line_that_was_cut_short_is_dropped(tmp_path):
+    path = tmp_path / "table.jsonl"
+    assert store.read(path) == []
+    for seed in range(2):
+        store.append(path, example(seed=seed))
+    with path.open("ab") as file:
+        file.write(b'{"dataset": "dig')
+    assert [record["seed"] for record in store.read(path)] == [0, 1]
+    store.append(path, example(seed=2))
+    assert [record["seed"] for record in store.read(path)] == [0, 1, 2]
+    assert path.read_bytes().count(b"\n") == 3
+    path.write_bytes(b"nonsense\n" + path.read_bytes())
+    with pytest.raises(ValueError, match="line 1: is no record"):
+        store.read(path)
+
+
+def test_a_record_that_does_not_fit_is_refused_with_what_differs(tmp_path):
+    store.check(example(), {"rate": 1.0}, {"loop.py": "0"}, tmp_path / "t.jsonl")
+    with pytest.raises(store.Mismatch, match=r"(?s)digits, cross-entropy, final, seed 0.*rate: recorded 1.0, now 2.0"):
+        store.check(example(), {"rate": 2.0}, {"loop.py": "0"}, tmp_path / "t.jsonl")
+    with pytest.raises(store.Mismatch, match=r"(?s)labkit/loop.py has changed.*--again"):
+        store.check(example(), {"rate": 1.0}, {"loop.py": "1"}, tmp_path / "t.jsonl")
+    with pytest.raises(store.Mismatch, match=r"labkit/data.py is new"):
+        store.check(example(), {"rate": 1.0}, {"loop.py": "0", "data.py": "5"}, tmp_path / "t.jsonl")
+
+
+def test_comments_docstrings_and_blanks_do_not_change_the_version_of_a_file_but_code_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PACKAGE", tmp_path)
+
+    def version(source):
+        (tmp_path / "a.py").write_text(source, encoding="utf-8")
+        store.file_version.cache_clear()
+        return store.file_version("a.py")
+
+    first = version('"""Doc."""\n\n\ndef f(x):\n    """Says."""\n    y = "a"  # why\n    return x + 1\n')
+    assert first == version('def f(x):\n\n    y = "a"\n    # because\n    return x  +  1\n')
+    assert first != version('def f(x):\n    y = "b"\n    return x + 1\n')
+    assert first != version('def f(x):\n    y = "a"\n    return x + 2\n')
+    assert first != version('def f(x):\n    y = "a"\nreturn x + 1\n')
+    store.file_version.cache_clear()
+
+
+def test_the_version_holds_the_files_of_the_loss_and_not_those_of_others():
+    of_pedcc, of_both = (store.code_version(loss_of("pedcc", row)) for row in ("PEDCC (m=0.5, n=2)", "center"))
+    assert {"losses/pedcc.py", "centroids.py", "loop.py", "evaluation.py"} <= of_pedcc.keys()
+    assert {"losses/center.py", "losses/softmax.py", "losses/weighted_sum.py"} <= of_both.keys()
+    assert "losses/pedcc.py" not in of_both and "losses/center.py" not in of_pedcc
+
+
+def test_records_that_do_not_fit_are_moved_not_lost(tmp_path):
+    path = tmp_path / "table.jsonl"
+    for seed in range(3):
+        store.append(path, example(seed=seed))
+    asides = [store.put_aside(path, [example(seed=seed)]) for seed in (1, 2)]
+    assert [[r["seed"] for r in store.read(each)] for each in (path, *asides)] == [[0], [1], [2]]
+
+
+@pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
+def test_two_commands_do_not_write_the_same_records(tmp_path):
+    with store.only_writer(tmp_path / "a.jsonl"), store.only_writer(tmp_path / "b.jsonl"):
+        with pytest.raises(ValueError, match="another labkit measure"), store.only_writer(tmp_path / "a.jsonl"):
+            pass
+    with store.only_writer(tmp_path / "a.jsonl"):
+        pass
+
+
+# ---- statistics and reports
+
+
+def test_holm_is_right_on_numbers_computed_by_hand():
+    assert report.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert report.holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+    assert report.holm({}) == {}
+
+
+def test_the_comparison_is_paired_over_the_common_seeds():
+    ours = {BASELINE: {0: 0.90, 1: 0.92, 2: 0.91}, "a": {0: 0.93, 1: 0.94, 2: 0.94, 3: 0.1}, "b": {0: 0.9, 5: 1.0}}
+    ours["same"] = {seed: value + 0.25 for seed, value in ours[BASELINE].items()}
+    found = report.against_baseline(ours)
+    p = ttest_rel([0.93, 0.94, 0.94], [0.90, 0.92, 0.91]).pvalue
+    assert found["a"].p == pytest.approx(p) and found["a"].seeds == 3  # the only one that could be tested
+    assert found["a"].difference == pytest.approx(0.08 / 3)
+    assert found["a"].error == pytest.approx(np.std([0.03, 0.02, 0.03], ddof=1) / math.sqrt(3))
+    assert found["b"].p is None and found["same"].p is None and BASELINE not in found
+    assert report.against_baseline({"a": ours["a"]}) == {}
+
+
+def write_records(folder, table, dataset, values, size="reduced"):
+    """Records as `labkit measure` writes them; values: {row: [accuracy a seed]}; tuning chose setting 2."""
+    definition = TABLES[table]
+    for row, of_seeds in values.items():
+        common = {"dataset": dataset, "settings": {"recipe": {}}, "code": store.code_version(torch.nn.Identity())}
+        common["about"] = {"device": "cpu", "torch": "2.15.0"}
+        path = store.path_of(table, size, folder)
+        if definition.tuned_as(row) == row:
+            for setting, score in enumerate((0.1, 0.2, 0.3, 0.3)):
+                results = {"closest accuracy": score}
+                tuning = {"row": row, "kind": "tuning", "seed": trial.TUNING_SEED, "setting": setting}
+                store.append(path, {**common, **tuning, "results": results, "curve": {}})
+        for setting in (0, 2):
+            for seed, value in enumerate(of_seeds):
+                results = dict.fromkeys(("closest accuracy", "recall@1", "accuracy"), value if setting == 2 else 0.0)
+                curve = {"step": [10, 20], "closest accuracy": [value / 2, value], "recall@1": [value / 2, value]}
+                final = {"row": row, "kind": "final", "seed": seed, "setting": setting}
+                store.append(path, {**common, **final, "results": results, "curve": curve})
+
+
+def test_the_report_has_mean_error_published_figure_and_what_is_missing(tmp_path):
+    values = {BASELINE: [0.90, 0.92, 0.91], "L_std": [0.93, 0.94, 0.94], "L_exp": [0.5, 0.5, 0.6]}
+    write_records(tmp_path, "exponential_triplet", "fashion_mnist", values)
+    (result,) = report.results("exponential_triplet", "reduced", folder=tmp_path)
+    assert result.dataset == "fashion_mnist" and result.metrics() == ["closest accuracy", "recall@1"]
+    head, *lines = report.cells(result)
+    assert [line[0] for line in lines] == list(values) and head[-1] == "published (Fashion-MNIST)"
+    assert lines[1][1:3] == ["3", "93.67 ± 0.33"] and lines[1][-1] == "91.4"  # the chosen setting, not setting 0
+    assert lines[0][-3:] == ["–", "–", "–"]
+    expected = report.holm({row: ttest_rel(values[row], values[BASELINE]).pvalue for row in ("L_std", "L_exp")})
+    assert lines[1][-3] == "+2.67" and lines[1][-2] == f"{expected['L_std']:.3f}"
+    assert any("not measured yet: L_std + L_class" in note for note in result.notes)
+    assert any(note.startswith("3 seeds: only large") for note in result.notes)
+    assert "Fashion-MNIST, reduced size" in report.text(result) and "93.67 ± 0.33" in report.markdown(result)
+    bars = report.figure(result).axes[0]
+    assert [tick.get_text() for tick in bars.get_yticklabels()] == list(values)
+
+
+def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
+    write_records(tmp_path, "exponential_triplet", "fashion_mnist", {BASELINE: [0.9, 0.8], "L_exp": [0.95, 0.97]})
+    (result,) = report.results("convergence", "reduced", folder=tmp_path)  # shows the other table's records
+    assert report.steps_to(result, 0.85) == {BASELINE: [20, None], "L_exp": [20, 20]}
+    assert [line[-1] for line in report.cells(result)] == ["steps to 85 %", "20 (1 of 2)", "20"]
+    axes = report.figure(result).axes[0]
+    assert axes.get_xlabel() == "training step" and len(axes.lines) == 2
+
+
+def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
+    rows = {row: [0.5, 0.6] for row in TABLES["circle"].rows if row != BASELINE}
+    write_records(tmp_path, "circle", "mnist", {BASELINE: [0.9, 0.9], **rows})
+    (result,) = report.results("circle", "reduced", folder=tmp_path)
+    assert not any("not measured yet" in note for note in result.notes)
+    axes = report.figure(result).axes[0]
+    assert axes.get_xlabel() == "margin" and {line.get_label() for line in axes.lines} == {"triplet", "circle"}
+    assert {tuple(line.get_xdata()) for line in axes.lines} == {
+        (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    }
+
+
+def test_records_of_other_code_are_shown_with_a_word_about_it(tmp_path):
+    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9]})
+    path = store.path_of("center", "reduced", tmp_path)
+    path.write_text(path.read_text("utf-8").replace(store.file_version("loop.py"), "00000000"), encoding="utf-8")
+    (result,) = report.results("center", "reduced", folder=tmp_path)
+    assert "measured with another version of loop.py" in result.notes
+
+
+def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
+    monkeypatch.setattr(records, "DATA", tmp_path)
+    show("center")
+    assert "not measured yet" in shown[-1]
+    write_records(tmp_path / "measured", "center", "mnist", {BASELINE: [0.9]})
+    show("center", "mnist")
+    assert "| cross-entropy | 1 | 90.00" in shown[-1]
+    with pytest.raises(ValueError, match="table: got 'tables', expected one of exponential_triplet"):
+        show("tables")
+
+
+def test_what_was_measured_and_committed_is_whole():
+    for path in (records.DATA / "measured").glob("*.jsonl"):
+        found = store.read(path)
+        assert len({store.key(record) for record in found}) == len(found), path.name
+        for record in found:
+            assert record["settings hash"] == store.digest(record["settings"])
+            assert record["code hash"] == store.digest(record["code"])
+            assert json.dumps(record["about"]) and record["size"] in ("full", "reduced")
