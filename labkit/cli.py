@@ -1,6 +1,7 @@
 """The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -285,7 +286,7 @@ def mutants(modules, sample, seed, processes):
 
 
 def _listed(context, parameter, text):
-    """a,b,c as a list."""
+    """Make a list of "a,b"; rows, whose names hold commas, come as "a;b"."""
     return [name.strip() for name in text.split(";" if parameter.name == "rows" else ",")] if text else None
 
 
@@ -300,8 +301,9 @@ def _listed(context, parameter, text):
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs side by side.")
 @click.option("--minutes", type=float, help="Start no run any more after so many minutes.")
 @click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")
-def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, again):
+def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, folder, again):
     """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
 
     \b
@@ -312,13 +314,14 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     """
     from labkit.experiments import runner
 
-    measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), again=again)
+    measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
     try:
         made = runner.measure(measurement, jobs, device, devices, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
     missing = measurement.total() - measurement.done()
-    click.echo(f"{made} runs made, {missing} missing: {measurement.path}")
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one speaks
+        click.echo(f"{made} runs made, {missing} missing: {measurement.path}")
 
 
 @main.command()
@@ -326,15 +329,16 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @click.option("--datasets", callback=_listed, metavar="A,B", help="Default: all that have records.")
 @click.option("--size", type=click.Choice(["full", "reduced", "tiny"]), default="full", show_default=True)
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
-def report(table, datasets, size, form, file):
+def report(table, datasets, size, form, folder, file):
     """Show what was measured of a TABLE: mean ± standard error, published figures, and the test against cross-entropy.
 
     The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
     """
     from labkit.experiments import report as reporting
 
-    found = [each for name in datasets or [None] for each in reporting.results(table, size, name)]
+    found = [each for name in datasets or [None] for each in reporting.results(table, size, name, folder)]
     if not found:
         raise click.ClickException(f"{table}: not measured yet in size {size}; labkit measure {table} --size {size}")
     for each in found:

@@ -118,7 +118,7 @@ def file_version(name: str) -> str:
         if token.type != tokenize.NEWLINE or not begins:  # not the end of a line that held only a docstring
             words.append(marks.get(token.type, token.string))
         begins = token.type in marks
-    text = "".join(words).replace(" ", "")
+    text = "".join(words).replace(" ", "").replace("{{", "{").replace("}}", "}")  # Pythons split f-strings differently
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

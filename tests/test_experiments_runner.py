@@ -1,0 +1,237 @@
+"""labkit measure: what is missing is run, kept, gone on with after a kill, refused where it does not fit."""
+
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from labkit.cli import main
+from labkit.experiments import definitions, recipe, runner, store, trial
+from labkit.experiments.definitions import BASELINE, TABLES
+
+ROWS = [BASELINE, "center, λ=0.01"]
+RUNS = 4 + 2 * 2  # the tuning of cross-entropy, which the other row takes over, and two seeds each
+
+
+def measurement(folder, **changes):
+    options = {"datasets": ["digits"], "rows": ROWS, "seeds": 2, "folder": folder, **changes}
+    return runner.Measurement("center", "tiny", **options)
+
+
+def measure(folder, **changes):
+    asked = measurement(folder, **changes)
+    return runner.measure(asked, device="cpu", progress=False), asked
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with all records of the small measurement, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    made, asked = measure(folder)
+    assert made == RUNS == asked.total() == asked.done()
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def lines(folder):
+    return store.path_of("center", "tiny", folder).read_bytes().splitlines()
+
+
+# ---- what is run
+
+
+def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
+    found = store.read(store.path_of("center", "tiny", finished))
+    tuning, finals = found[:4], found[4:]
+    assert [record["kind"] for record in found] == ["tuning"] * 4 + ["final"] * 4
+    assert {record["seed"] for record in tuning} == {trial.TUNING_SEED}
+    assert len({record["settings"]["rate"] for record in tuning}) == 4
+    best = max(tuning, key=lambda record: trial.score(record["results"]))
+    assert {record["setting"] for record in finals} == {best["setting"]}
+    assert "weights=[1.0, 0.01]" in finals[-1]["settings"]["loss"]
+    assert {"closest accuracy", "recall@1", "MAP@R", "accuracy"} <= finals[0]["results"].keys()
+    about = finals[0]["about"]
+    assert {"python", "torch", "device", "machine", "threads"} <= about.keys()
+    text = "".join(map(str, found))
+    assert str(Path.home()) not in text and str(finished) not in text and (platform.node() or "no name") not in text
+    assert finals[0]["seconds"] > 0 and finals[0]["processes"] == 1
+
+
+def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
+    before = lines(copied)
+    assert measure(copied)[0] == 0 and lines(copied) == before
+    assert measure(copied, seeds=3, rows=[BASELINE])[0] == 1
+    assert lines(copied)[:-1] == before
+
+
+def test_records_are_compared_with_what_would_be_run_now(copied, monkeypatch):
+    before = lines(copied)
+    monkeypatch.setitem(recipe._OF_SIZE, "tiny", {**recipe._OF_SIZE["tiny"], "dim": 6})
+    with pytest.raises(store.Mismatch, match=r"(?s)dim: recorded 8, now 6.*never mixed.*--again"):
+        measure(copied)
+    assert lines(copied) == before
+    assert measure(copied, again=True)[0] == RUNS
+    aside = store.path_of("center", "tiny", copied).with_suffix(".old1.jsonl")
+    assert aside.read_bytes().splitlines() == before
+    assert measure(copied)[0] == 0
+
+
+def test_records_of_other_code_are_refused(copied, monkeypatch):
+    version = store.file_version
+    monkeypatch.setattr(store, "file_version", lambda name: "1" if name == "losses/center.py" else version(name))
+    with pytest.raises(store.Mismatch, match=r"(?s)center, λ=0.01.*labkit/losses/center.py has changed"):
+        measure(copied)
+    assert measure(copied, rows=[BASELINE])[0] == 0  # which does not use that file
+
+
+def test_rows_datasets_and_tables_are_told(tmp_path):
+    for change, message in [
+        ({"rows": ["centre"]}, "rows: got centre, expected some of cross-entropy"),
+        ({"datasets": ["digit"]}, "datasets: got digit, expected some of digits"),
+        ({"datasets": ["mnist"], "root": str(tmp_path)}, "datasets: mnist not at hand"),
+        ({"datasets": None, "root": str(tmp_path)}, "datasets: none of fashion_mnist, mnist is in"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            measurement(tmp_path, **change)
+    with pytest.raises(ValueError, match="datasets: digits without a recipe in size 'reduced'"):
+        runner.Measurement("center", "reduced", ["digits"], folder=tmp_path)
+
+
+def test_no_run_is_started_after_so_many_minutes(tmp_path):
+    asked = measurement(tmp_path)
+    assert runner.measure(asked, minutes=0, progress=False) == 0 and asked.total() == RUNS
+
+
+def test_unseen_classes_are_measured_by_retrieval_and_verification(tmp_path):
+    random = np.random.default_rng(0)
+    faces = random.integers(0, 256, (20, 1, 16, 16))
+    for split, people in (("train", range(15)), ("test", range(15, 20))):
+        labels = np.repeat(np.arange(len(people)), 6)
+        images = np.clip(faces[people][labels] + random.integers(-30, 31, (len(labels), 1, 16, 16)), 0, 255)
+        (tmp_path / "orl-faces").mkdir(exist_ok=True)
+        classes = np.array([f"person {p}" for p in people])
+        np.savez(tmp_path / f"orl-faces/{split}.npz", images=images.astype(np.uint8), labels=labels, classes=classes)
+    made, asked = measure(tmp_path, datasets=["orl-faces"], root=str(tmp_path), rows=[BASELINE], seeds=1)
+    final = list(asked.records.values())[-1]
+    assert made == 5 and set(final["results"]) == {*definitions.UNSEEN}
+    assert set(final["curve"]) == {"step", "loss", "recall@1", "MAP@R"}
+
+
+def test_a_table_can_bring_runs_of_its_own(tmp_path, monkeypatch):
+    table = dataclasses.replace(
+        TABLES["center"],
+        run=lambda job, root, device, processes: {"results": {"closest accuracy": 0.5}, "curve": {}},
+        settings=lambda job, root: ({"members": 3}, {}),
+    )
+    monkeypatch.setitem(TABLES, "center", table)
+    made, asked = measure(tmp_path)
+    assert made == RUNS and all(record["settings"] == {"members": 3} for record in asked.records.values())
+
+
+# ---- in other processes
+
+
+def command(folder, *words):
+    return [
+        "-m",
+        "labkit",
+        "measure",
+        "center",
+        "--size",
+        "tiny",
+        "--datasets",
+        "digits",
+        "--folder",
+        str(folder),
+        *words,
+    ]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finished, tmp_path):
+    path = store.path_of("center", "tiny", tmp_path)
+    words = command(tmp_path, "--seeds", "20", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    killed = subprocess.Popen([sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 200
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 5):
+        assert killed.poll() is None and time.monotonic() < deadline, killed.stderr.read().decode()
+        time.sleep(0.02)
+    workers = []
+    if sys.platform == "linux":
+        workers = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text(encoding="utf-8").split()
+    killed.kill()
+    killed.communicate()
+    kept = path.read_bytes()
+    assert 5 <= kept.count(b"\n") < 4 + 2 * 20
+    while any(Path("/proc", worker, "exe").exists() for worker in workers):
+        assert time.monotonic() < deadline  # no process goes on with a run that nobody would record
+        time.sleep(0.02)
+    whole = kept[: kept.rfind(b"\n") + 1]
+    path.write_bytes(whole + b'{"dataset": "digits", "row')  # as a kill in the middle of writing leaves it
+    measure(tmp_path)
+    after = path.read_bytes()
+    assert after.startswith(whole) and after.endswith(b"\n")
+    asked = measurement(tmp_path)
+    assert asked.done() == RUNS and len(store.read(path)) == len(asked.records)  # none twice
+    # What two processes side by side have measured is what one measures.
+    ours, alone = (
+        {store.key(r): r["results"] for r in store.read(store.path_of("center", "tiny", f))}
+        for f in (tmp_path, finished)
+    )
+    for key in alone:
+        assert ours[key] == pytest.approx(alone[key], abs=1e-6)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
+def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(finished, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    done = subprocess.run([*torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
+    assert [store.key(record) for record in two] == [store.key(record) for record in one]
+    for shared, alone in zip(two, one, strict=True):
+        assert shared["processes"] == 2 and shared["settings"] == alone["settings"]
+        if alone["kind"] == "final":
+            assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
+        assert shared["results"] == pytest.approx(alone["results"], abs=0.005)
+    assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+
+
+def test_a_run_shared_by_new_processes_is_that_of_one(finished, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # forked, as in a notebook: seconds quicker than new ones
+    job = trial.Job("center", "tiny", "digits", BASELINE, "final", 0, 1)
+    one, two = (trial.run(job, device="cpu", processes=count) for count in (None, 2))
+    assert two["processes"] == 2 and two["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+
+
+# ---- the commands
+
+
+def test_measure_and_report_from_the_command_line(copied, tmp_path):
+    asked = ["measure", "center", "--size", "tiny", "--datasets", "digits", "--rows", ";".join(ROWS), "--seeds", "2"]
+    done = CliRunner().invoke(main, [*asked, "--folder", str(copied)])
+    assert done.exit_code == 0 and "0 runs made, 0 missing" in done.output, done.output
+    words = ["report", "center", "--size", "tiny", "--folder", str(copied)]
+    done = CliRunner().invoke(main, [*words, "--figure", str(tmp_path / "center.png")])
+    assert done.exit_code == 0 and "± " in done.output and (tmp_path / "center.png").stat().st_size > 5000
+    assert "| cross-entropy | 2 |" in CliRunner().invoke(main, [*words, "--format", "markdown"]).output
+    done = CliRunner().invoke(main, ["report", "circle", "--folder", str(copied)])
+    assert done.exit_code == 1 and "circle: not measured yet in size full; labkit measure circle" in done.output
+    done = CliRunner().invoke(main, ["measure", "centre"])
+    assert done.exit_code == 1 and "table: got 'centre', expected one of" in done.output
