@@ -285,6 +285,9 @@ def mutants(modules, sample, seed, processes):
 # --------------------------------------------------------------------------------------------------- the papers' tables
 
 
+SIZES = ("full", "reduced", "tiny")
+
+
 def _listed(context, parameter, text):
     """Make a list of "a,b"; rows, whose names hold commas, come as "a;b"."""
     return [name.strip() for name in text.split(";" if parameter.name == "rows" else ",")] if text else None
@@ -295,7 +298,7 @@ def _listed(context, parameter, text):
 @click.option("--datasets", callback=_listed, metavar="A,B", help="Default: those of the table that are at hand.")
 @click.option("--rows", callback=_listed, metavar="A;B", help="Names of rows. Default: all.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
-@click.option("--size", type=click.Choice(["full", "reduced", "tiny"]), default="full", show_default=True)
+@click.option("--size", type=click.Choice(SIZES), help="Default: full with a GPU, else reduced.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--devices", type=click.IntRange(1), help="Processes for each run, each with its GPU.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs side by side.")
@@ -307,18 +310,24 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
 
     \b
-        labkit measure exponential_triplet --size reduced --jobs 2 --datasets mnist,fashion_mnist --seeds 3
+        labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
+
+    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center.
 
     Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
     never mixed with new ones: the command then stops and says what differs.
     """
+    from labkit import running
     from labkit.experiments import runner
 
+    size = size or ("reduced" if running.choose_device(device).type == "cpu" else "full")
     measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
     try:
         made = runner.measure(measurement, jobs, device, devices, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
+    except RuntimeError as error:
+        raise click.ClickException(f"{error}\nFinished runs are kept, and the same command goes on") from error
     missing = measurement.total() - measurement.done()
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one speaks
         click.echo(f"{made} runs made, {missing} missing: {measurement.path}")
@@ -327,7 +336,7 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @main.command()
 @click.argument("table")
 @click.option("--datasets", callback=_listed, metavar="A,B", help="Default: all that have records.")
-@click.option("--size", type=click.Choice(["full", "reduced", "tiny"]), default="full", show_default=True)
+@click.option("--size", type=click.Choice(SIZES), help="Default: full where it was measured, else reduced.")
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
@@ -338,6 +347,7 @@ def report(table, datasets, size, form, folder, file):
     """
     from labkit.experiments import report as reporting
 
+    size = size or reporting.measured_size(table, folder)
     found = [each for name in datasets or [None] for each in reporting.results(table, size, name, folder)]
     if not found:
         raise click.ClickException(f"{table}: not measured yet in size {size}; labkit measure {table} --size {size}")

@@ -54,6 +54,7 @@ def calls(monkeypatch):
 
 
 COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "bench", "mutants"]
+COMMANDS += ["measure", "report"]
 
 
 def test_help_lists_every_command_and_each_has_its_own():

@@ -333,7 +333,11 @@ def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
     (result,) = report.results("circle", "reduced", folder=tmp_path)
     assert not any("not measured yet" in note for note in result.notes)
     axes = report.figure(result).axes[0]
-    assert axes.get_xlabel() == "margin" and {line.get_label() for line in axes.lines} == {"triplet", "circle"}
+    assert (
+        axes.get_xlabel() == "margin"
+        and axes.get_xscale() == "linear"
+        and {line.get_label() for line in axes.lines} == {"triplet", "circle"}
+    )
     assert {tuple(line.get_xdata()) for line in axes.lines} == {
         (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),

@@ -232,6 +232,6 @@ def test_measure_and_report_from_the_command_line(copied, tmp_path):
     assert done.exit_code == 0 and "± " in done.output and (tmp_path / "center.png").stat().st_size > 5000
     assert "| cross-entropy | 2 |" in CliRunner().invoke(main, [*words, "--format", "markdown"]).output
     done = CliRunner().invoke(main, ["report", "circle", "--folder", str(copied)])
-    assert done.exit_code == 1 and "circle: not measured yet in size full; labkit measure circle" in done.output
+    assert done.exit_code == 1 and "circle: not measured yet in size reduced; labkit measure circle" in done.output
     done = CliRunner().invoke(main, ["measure", "centre"])
     assert done.exit_code == 1 and "table: got 'centre', expected one of" in done.output

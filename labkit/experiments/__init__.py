@@ -20,9 +20,6 @@ def show(table: str, dataset: str | None = None, size: str | None = None) -> Non
 
     from labkit.experiments import report
 
-    sizes = [size] if size else ["full", "reduced"]
-    found = [each for each in (report.results(table, s, dataset) for s in sizes) if any(r.values for r in each)]
-    if found:
-        display(Markdown("\n\n".join(map(report.markdown, found[0]))))
-    else:
-        display(Markdown(f"*{report.table_named(table).title}: not measured yet*"))
+    found = report.results(table, size or report.measured_size(table), dataset)
+    words = map(report.markdown, found) if found else [f"*{report.table_named(table).title}: not measured yet*"]
+    display(Markdown("\n\n".join(words)))

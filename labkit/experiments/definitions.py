@@ -7,7 +7,7 @@ smaller has its rates around another value.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from labkit import losses
@@ -93,12 +93,12 @@ class Table:
     reported   the metrics in the report, the first one beside the published value; reported_unseen: where the test
                classes do not occur in training
     published  name of the table in data/published, or None where the paper prints no numbers
-    curve      the metric whose curve over the steps is reported, for tables of speed
+    curve      the metric whose curve over the steps is reported, for tables of speed; target: {dataset: value of the
+               curve}, and the report says after how many steps a row has reached it
+    x          what stands on the horizontal axis of its figure: "margin", "weight" or "dim" of its rows, or None
     records_of the table whose records this one shows, if it measures nothing of its own
-    target     {dataset: value of the curve}: the report says after how many steps a row has reached it
     run, settings   what stands in for those of labkit.experiments.trial where a run is something else than one network
-               trained with one loss, with the same arguments and the same kind of answer
-    x          the number on the horizontal axis of its figure, a row's parameter ("margin", "dim"), or None
+               trained with one loss; they take the same arguments and give the same kind of answer
     """
 
     title: str
@@ -108,9 +108,9 @@ class Table:
     reported_unseen: tuple[str, ...] = UNSEEN
     published: str | None = None
     curve: str | None = None
+    target: dict[str, float] | None = None
     x: str | None = None
     records_of: str | None = None
-    target: dict[str, float] | None = None
     run: Callable | None = None
     settings: Callable | None = None
 
@@ -227,14 +227,16 @@ CONVERGENCE = Table(
     target={"fashion_mnist": 0.85},
     records_of="exponential_triplet",
 )
+
+
+def _of_sizes(name, row):
+    tuned = f"{name}, 32 dimensions"
+    return {f"{name}, {dim} dimensions": replace(row, dim=dim, tuned_as=tuned) for dim in (2, 8, 32, 128, 512)}
+
+
 EMBEDDING_SIZE = Table(
     "paper 000, figure 8: length of the embedding",
-    {
-        f"{name}, {dim} dimensions": Row(row.loss, row.space, row.measured, row.settings, tuned_as=tuned, dim=dim)
-        for name, row in (("cross-entropy", CROSS_ENTROPY), ("L_exp", EXPONENTIAL_TRIPLET.rows["L_exp"]))
-        for tuned in (f"{name}, 32 dimensions",)
-        for dim in (2, 8, 32, 128, 512)
-    },
+    _of_sizes(BASELINE, CROSS_ENTROPY) | _of_sizes("L_exp", EXPONENTIAL_TRIPLET.rows["L_exp"]),
     ("fashion_mnist",),
     ("closest accuracy", "recall@1", "MAP@R"),
     x="dim",
@@ -271,30 +273,19 @@ PEDCC = Table(
     published="pedcc",
 )
 
-_TRIPLET_RATES, _CIRCLE_RATES = grid(rate=(0.8, 2.0, 5.0, 12.0)), grid(rate=(0.01, 0.03, 0.1, 0.3))
-_MARGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+def _over_margins(name, loss, usual, rates):
+    """The usual margin, with which the rate is tuned, and those of paper 001."""
+    rows = {m: Row(loss, "l2", settings=rates, fixed={"margin": m}) for m in (usual, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+    return {f"{name}, m={m}": replace(row, tuned_as=f"{name}, m={usual}") for m, row in rows.items()}
+
+
 CIRCLE = Table(
     "paper 001: circle and triplet loss over their margins, and the steps they take",
     {
         BASELINE: CROSS_ENTROPY,
-        "triplet, m=0.2": Row(standard_triplet, "l2", settings=_TRIPLET_RATES, fixed={"margin": 0.2}),
-        **{
-            f"triplet, m={m}": Row(
-                standard_triplet, "l2", settings=_TRIPLET_RATES, fixed={"margin": m}, tuned_as="triplet, m=0.2"
-            )
-            for m in _MARGINS
-        },
-        "circle, m=0.25": Row(circle, "l2", settings=_CIRCLE_RATES, fixed={"margin": 0.25}),
-        **{
-            f"circle, m={m}": Row(
-                circle,
-                "l2",
-                settings=_CIRCLE_RATES,
-                fixed={"margin": m},
-                tuned_as="circle, m=0.25",
-            )
-            for m in _MARGINS
-        },
+        **_over_margins("triplet", standard_triplet, 0.2, grid(rate=(0.8, 2.0, 5.0, 12.0))),
+        **_over_margins("circle", circle, 0.25, grid(rate=(0.01, 0.03, 0.1, 0.3))),
     },
     ("fashion_mnist", "mnist", "omniglot28"),
     ("recall@1", "MAP@R", "closest accuracy"),

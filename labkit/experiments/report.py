@@ -13,6 +13,8 @@ from labkit import records
 from labkit.experiments import store, trial
 from labkit.experiments.definitions import BASELINE, DATASETS, PUBLISHED_AS, Table, table_named
 
+X_NAMES = {"margin": "margin", "dim": "dimensions", "weight": "weight λ of the center loss"}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -71,6 +73,11 @@ def results(name: str, size: str, dataset: str | None = None, folder: Path | Non
             found.setdefault(record["dataset"], []).append(record)
     wanted = [dataset] if dataset else [each for each in DATASETS if each in found]
     return [_result(name, size, each, found.get(each, [])) for each in wanted]
+
+
+def measured_size(name: str, folder: Path | None = None) -> str:
+    """ "full" where a table was measured in that size, else "reduced"."""
+    return "full" if store.path_of(table_named(name).records_of or name, "full", folder).exists() else "reduced"
 
 
 def _result(name, size, dataset, found) -> Result:
@@ -253,7 +260,9 @@ def figure(result: Result):
         raise ValueError(f"{result.name}: nothing was measured on {result.dataset} in size {result.size} yet")
     table, metric = result.table, result.metrics()[0]
     if table.x:
-        return figures.curves(_over_parameter(result, metric), table.x, metric, DATASETS[result.dataset])
+        drawn = figures.curves(_over_parameter(result, metric), X_NAMES[table.x], metric, DATASETS[result.dataset])
+        drawn.axes[0].set_xscale("linear" if table.x == "margin" else "log")
+        return drawn
     if table.curve:
         lines = {
             row: (next(iter(curves.values()))["step"], [curve[table.curve] for curve in curves.values()])
