@@ -125,6 +125,11 @@ def _notes(result, used) -> list[str]:
         notes.append(
             f"{fewest} seed{'s' * (fewest != 1)}: only large differences can be told from chance (5 are better)"
         )
+    if result.against:
+        notes.append(
+            f"vs cross-entropy: difference in {result.metrics()[0]}, percentage points; p of a paired t-test over the "
+            f"seeds, corrected for {len(result.against)} rows (Holm)"
+        )
     if missing := [row for row in result.table.rows if row not in result.values]:
         notes.append(f"not measured yet: {', '.join(missing)}")
     notes += [f"{row}: {count} runs failed (the loss was no finite number)" for row, count in result.failed.items()]
@@ -194,7 +199,7 @@ def cells(result: Result) -> list[list[str]]:
     """The table as text, the first row its head."""
     metrics, target = result.metrics(), (result.table.target or {}).get(result.dataset)
     head = ["loss", "seeds", *(f"{metric}, %" for metric in metrics)]
-    head += ["vs cross-entropy", "p (Holm)"]
+    head += ["vs cross-entropy", "p (Holm)"] if result.against else []
     head += [f"steps to {100 * target:g} %"] if target else []
     head += [f"published ({result.published_name})"] if result.published else []
     steps = steps_to(result, target) if target else {}
@@ -202,7 +207,7 @@ def cells(result: Result) -> list[list[str]]:
     for row, of_row in result.values.items():
         line = [row, str(len(next(iter(of_row.values()))))]
         line += [_percent(of_row[metric].values()) if metric in of_row else "–" for metric in metrics]
-        line += _compared(result.against.get(row))
+        line += _compared(result.against.get(row)) if result.against else []
         line += [_steps(steps[row])] if target else []
         line += [f"{result.published[row]:g}" if row in result.published else "–"] if result.published else []
         lines.append(line)
