@@ -72,7 +72,8 @@ class Measurement:
                     raise
                 unfit.append(record)
         if unfit:
-            store.put_aside(self.path, unfit)
+            with store.only_writer(self.path):
+                store.put_aside(self.path, unfit)
             for record in unfit:
                 del self.records[store.key(record)]
 
@@ -117,6 +118,7 @@ class Measurement:
     def keep(self, job: Job, measured: dict, write: bool = True) -> None:
         """Take up what a run has measured, and write its record."""
         settings, code = self.expected(job)
+        about = measured.pop("about")  # comes last in the line
         record = {
             "table": self.name,
             "size": self.size,
@@ -126,7 +128,7 @@ class Measurement:
             "settings hash": store.digest(settings),
             "code": code,
             "code hash": store.digest(code),
-            "about": records.about(),
+            "about": about,
         }
         if write:
             store.append(self.path, record)
@@ -155,7 +157,6 @@ def measure(measurement: Measurement, jobs=1, device="auto", processes=None, min
 def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
     from tqdm.auto import tqdm
 
-    started = time.monotonic()
     made = 0
     with (
         _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,
@@ -163,7 +164,7 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
     ):
         bar.update(measurement.done())
         while True:
-            late = minutes is not None and time.monotonic() - started > 60 * minutes
+            late = minutes is not None and runs.seconds >= 60 * minutes
             waiting = [] if late else [job for job in measurement.jobs() if job not in runs.in_hand]
             for job in waiting[: jobs - len(runs.in_hand)]:
                 runs.start(job)
@@ -176,8 +177,13 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
-def _run(job, *options):
-    return (table_named(job.table).run or trial.run)(job, *options)
+def _run(job, root, device, processes):
+    """What a run has measured, and what it ran on."""
+    measured = (table_named(job.table).run or trial.run)(job, root, device, processes)
+    about = records.about()
+    if running.choose_device(device).type == "cpu":
+        about["device"] = "cpu"
+    return {**measured, "about": about}
 
 
 class _Here:
@@ -185,6 +191,7 @@ class _Here:
 
     def __init__(self, options, torchrun):
         self.options, self.torchrun, self.in_hand = options, torchrun, []
+        self.started, self.seconds = time.monotonic(), 0.0
 
     def __enter__(self):
         return self
@@ -198,10 +205,11 @@ class _Here:
     def ended(self):
         job = self.in_hand.pop()
         measured = _run(job, *self.options)
-        if self.torchrun:  # all go by what the first process has measured
-            shared = [measured]
+        self.seconds = time.monotonic() - self.started
+        if self.torchrun:  # all go by what the first process has measured, and by its clock
+            shared = [measured, self.seconds]
             torch.distributed.broadcast_object_list(shared)
-            (measured,) = shared
+            measured, self.seconds = shared
         return [(job, measured)]
 
 
@@ -210,7 +218,7 @@ class _Side:
 
     def __init__(self, count, options):
         context = multiprocessing.get_context("spawn")
-        self.busy, self.free, self.processes = {}, [], []
+        self.busy, self.free, self.processes, self.started = {}, [], [], time.monotonic()
         for _ in range(count):
             here, there = context.Pipe()
             self.processes.append(context.Process(target=_work, args=(there, *options)))
@@ -232,6 +240,10 @@ class _Side:
     @property
     def in_hand(self):
         return list(self.busy.values())
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.started
 
     def start(self, job):
         connection = self.free.pop()
