@@ -233,5 +233,6 @@ def test_measure_and_report_from_the_command_line(copied, tmp_path):
     assert "| cross-entropy | 2 |" in CliRunner().invoke(main, [*words, "--format", "markdown"]).output
     done = CliRunner().invoke(main, ["report", "circle", "--folder", str(copied)])
     assert done.exit_code == 1 and "circle: not measured yet in size reduced; labkit measure circle" in done.output
+    assert all(name in CliRunner().invoke(main, ["measure", "--help"]).output for name in TABLES)
     done = CliRunner().invoke(main, ["measure", "centre"])
     assert done.exit_code == 1 and "table: got 'centre', expected one of" in done.output

@@ -219,12 +219,14 @@ class _Side:
     def __init__(self, count, options):
         context = multiprocessing.get_context("spawn")
         self.busy, self.free, self.processes, self.started = {}, [], [], time.monotonic()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
         for _ in range(count):
             here, there = context.Pipe()
             self.processes.append(context.Process(target=_work, args=(there, *options)))
             self.processes[-1].start()
             there.close()
             self.free.append(here)
+        signal.signal(signal.SIGINT, before)
 
     def __enter__(self):
         return self
@@ -268,7 +270,7 @@ class _Side:
 
 def _work(connection, root, device, processes):
     """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if running.choose_device(device).type == "cpu":
         torch.set_num_threads(1)
