@@ -145,6 +145,17 @@ def test_a_run_is_the_same_again_and_all_losses_of_a_seed_start_from_one_network
     assert set(tuning["results"]) == {"closest accuracy", "recall@1"} and tuning["curve"] == {}
 
 
+@pytest.mark.parametrize("size, like", [("full", "mnist"), ("reduced", "fashion_mnist")])
+def test_the_networks_of_the_sizes_learn(size, like, monkeypatch):
+    small = {**recipe._DATASETS[size][like], "steps": 16, "batches": {"batch_size": 32}, "augment": None}
+    monkeypatch.setitem(recipe._DATASETS[size], "digits", small)
+    monkeypatch.setitem(recipe._OF_SIZE, size, {**recipe._OF_SIZE[size], "points": 2})
+    digits = [data.load("digits", split).take(torch.arange(160)) for split in ("train", "test")]
+    monkeypatch.setattr(trial, "images", lambda name, root: digits)
+    done = trial.run(trial.Job("exponential_triplet", size, "digits", BASELINE, "final", 0, 0), device="cpu")
+    assert done["results"]["closest accuracy"] > 0.4 and done["curve"]["loss"][1] < done["curve"]["loss"][0]
+
+
 def test_a_run_that_diverges_is_recorded_as_failed(monkeypatch):
     row = dataclasses.replace(TABLES["pedcc"].rows[BASELINE], settings=({"rate": 1e30},) * 4)
     monkeypatch.setitem(TABLES["pedcc"].rows, BASELINE, row)
