@@ -312,7 +312,8 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     \b
         labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
 
-    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center.
+    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
+    distancing_mobilenet_v2.
 
     Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
     never mixed with new ones: the command then stops and says what differs.
@@ -341,7 +342,7 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
 def report(table, datasets, size, form, folder, file):
-    """Show what was measured of a TABLE: mean ± standard error, published figures, and the test against cross-entropy.
+    """Show what was measured of a TABLE: mean ± standard error, published figures, and a test against the baseline.
 
     The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
     """

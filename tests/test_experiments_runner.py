@@ -1,20 +1,22 @@
 """labkit measure: what is missing is run, kept, gone on with after a kill, refused where it does not fit."""
 
-import dataclasses
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+from labkit import data, ensembles, networks
 from labkit.cli import main
-from labkit.experiments import definitions, recipe, runner, store, trial
+from labkit.experiments import definitions, ensembling, recipe, report, runner, store, trial
 from labkit.experiments.definitions import BASELINE, TABLES
 
 ROWS = [BASELINE, "center, λ=0.01"]
@@ -130,15 +132,48 @@ def test_unseen_classes_are_measured_by_retrieval_and_verification(tmp_path):
     assert set(final["curve"]) == {"step", "loss", "recall@1", "MAP@R"}
 
 
-def test_a_table_can_bring_runs_of_its_own(tmp_path, monkeypatch):
-    table = dataclasses.replace(
-        TABLES["center"],
-        run=lambda job, root, device, processes: {"results": {"closest accuracy": 0.5}, "curve": {}},
-        settings=lambda job, root: ({"members": 3}, {}),
+def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tmp_path):
+    rows, seeds = ["one long run", "restarts and hills"], 2
+    asked = runner.Measurement("distancing", "tiny", ["digits"], rows, seeds, folder=tmp_path)
+    assert runner.measure(asked, progress=False) == 4 and asked.total() == 4 and not asked.jobs()
+    assert {record["kind"] for record in asked.records.values()} == {"final"}
+    record = asked.records["digits", rows[1], "final", 1, 0]
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+
+    def network(seed):
+        torch.manual_seed(seed)
+        return networks.SmallResNet(dim=10, width=2)
+
+    size = sum(p.numel() for p in network(0).parameters())
+    expected = ensembles.compare(
+        rows[1],
+        network,
+        train.take(torch.linspace(0, len(train) - 1, 80).long()),
+        test,
+        epochs=4,
+        members=4,
+        seed=1,
+        batch_size=40,
+        lr=0.05,
+        hill={"strength": 0.15 * size * 0.05**2, "sigma": 0.05, "measure": "mean"},
     )
-    monkeypatch.setitem(TABLES, "center", table)
-    made, asked = measure(tmp_path)
-    assert made == RUNS and all(record["settings"] == {"members": 3} for record in asked.records.values())
+    assert record["results"] == pytest.approx(expected, abs=1e-6)
+    (result,) = report.results("distancing", "tiny", folder=tmp_path)
+    assert list(result.against) == rows[1:] and "vs one long run" in report.text(result)
+    accuracies = [list(result.values[row]["accuracy"].values()) for row in rows]
+    assert result.against[rows[1]].difference == pytest.approx(np.mean(accuracies[1]) - np.mean(accuracies[0]))
+
+
+def test_the_record_of_an_ensemble_names_what_decides_it():
+    jobs = [trial.Job(table, "full", "digits", "hills", "final", 0, 0) for table in TABLES if "distancing" in table]
+    (residual, code), (mobile, _) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
+    assert residual["network"] == "small_resnet" and mobile["network"] == "mobilenet_v2"
+    assert residual["method"] == "hills" and residual["recipe"]["hill"] == {"bend": 0.15, "sigma": 0.05}
+    assert {"ensembles.py", "distancing.py", "experiments/ensembling.py"} <= set(code)
+    network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    with pytest.raises(ValueError, match="devices: got 2, expected 1"):
+        ensembling.run(replace(jobs[0], size="tiny"), processes=2)
 
 
 # ---- in other processes

@@ -2,7 +2,7 @@
 
 definitions   the tables: losses, datasets, settings to tune over, what is reported
 recipe        network, optimizer, augmentation, steps, for each size and dataset; parts: what they are made of
-trial         one run: train, measure
+trial         one run: train, measure; ensembling: the same for the ensembles of paper 004
 store         records: one JSON line a run, and whether it fits the present settings and code
 runner        which runs are missing, and doing them side by side
 report        mean, standard error, significance, published figures

@@ -12,6 +12,7 @@ from itertools import product
 
 from labkit import losses
 from labkit.centroids import evenly_distributed
+from labkit.ensembles import METHODS
 
 # Names of the datasets for people. "(JPEG 75)": compressed again, not comparable digit for digit with published rows.
 DATASETS = {
@@ -51,6 +52,7 @@ def grid(**values) -> tuple[dict, ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in product(*values.values()))
 
 
+BASELINE = "cross-entropy"
 RATES = grid(rate=(0.3, 0.8, 2.0, 5.0))
 
 
@@ -62,7 +64,7 @@ class Row:
     space      where the embeddings lie in training: "anywhere", "l2" (on the unit sphere), "unit_range" (in the ball)
     measured   where they are compared in evaluation: the same; but "l2" for losses that end in class scores, w·x, where
                the direction decides
-    settings   what tuning chooses from: dictionaries with `rate` and any parameters of the loss
+    settings   what tuning chooses from: dictionaries with `rate` and any parameters of the loss; one: nothing is tuned
     tuned_as   the row whose chosen setting this row takes over, beside its own `fixed` parameters
     fixed      parameters of the loss that are not tuned
     dim        length of an embedding, where it is not the recipe's
@@ -97,8 +99,9 @@ class Table:
                curve}, and the report says after how many steps a row has reached it
     x          what stands on the horizontal axis of its figure: "margin", "weight" or "dim" of its rows, or None
     records_of the table whose records this one shows, if it measures nothing of its own
-    run, settings   what stands in for those of labkit.experiments.trial where a run is something else than one network
-               trained with one loss; they take the same arguments and give the same kind of answer
+    baseline   the row that the others are compared with
+    runs       the module of labkit.experiments that has `run` and `settings`: "trial", or another one where a run is
+               something else than one network trained with one loss
     """
 
     title: str
@@ -111,15 +114,18 @@ class Table:
     target: dict[str, float] | None = None
     x: str | None = None
     records_of: str | None = None
-    run: Callable | None = None
-    settings: Callable | None = None
+    baseline: str = BASELINE
+    runs: str = "trial"
 
     def tuned_as(self, row: str) -> str:
         """The row whose tuning decides the setting of this one: itself, unless it says another."""
         return self.rows[row].tuned_as or row
 
+    def tuning_runs(self, row: str) -> int:
+        """How many runs it takes to choose a setting of a row: one each, none if there is nothing to choose."""
+        count = len(self.rows[row].settings)
+        return count if count > 1 else 0
 
-BASELINE = "cross-entropy"
 
 # ---- the losses, as (classes, dim, steps, parameters) -> module
 
@@ -307,6 +313,19 @@ CENTER = Table(
     x="weight",
 )
 
+
+def _ensembles(network):
+    """Paper 004's comparison: ways to an ensemble at equal cost, with members of one network."""
+    return Table(
+        f"paper 004: four {network} in place of one, at equal cost",
+        {method: Row(None, settings=({},), fixed={"method": method, "network": network}) for method in METHODS},
+        ("mnist", "fashion_mnist", "cifar10", "cifar10-jpeg75"),
+        ("accuracy", "accuracy of a member", "calibration error", "disagreement", "shared error c/v"),
+        baseline="one long run",
+        runs="ensembling",
+    )
+
+
 TABLES = {
     "exponential_triplet": EXPONENTIAL_TRIPLET,
     "convergence": CONVERGENCE,
@@ -314,7 +333,8 @@ TABLES = {
     "pedcc": PEDCC,
     "circle": CIRCLE,
     "center": CENTER,
-    # "distancing" (paper 004) belongs here: a Table whose `run` and `settings` are those of an ensemble
+    "distancing": _ensembles("small_resnet"),
+    "distancing_mobilenet_v2": _ensembles("mobilenet_v2"),
 }
 
 

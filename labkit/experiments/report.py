@@ -18,7 +18,7 @@ X_NAMES = {"margin": "margin", "dim": "dimensions", "weight": "weight λ of the 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against cross-entropy on the same seeds: the mean difference, its standard error, and Holm's p."""
+    """A row against the baseline on the same seeds: the mean difference, its standard error, and Holm's p."""
 
     difference: float
     error: float
@@ -85,8 +85,8 @@ def _result(name, size, dataset, found) -> Result:
     table = result.table
     used = []
     for row in table.rows:
-        chosen = trial.chosen(table, row, dataset, {store.key(record): record for record in found})
-        finals = [r for r in found if (r["row"], r["kind"], r["setting"]) == (row, "final", chosen)]
+        setting = chosen(table, row, dataset, {store.key(record): record for record in found})
+        finals = [r for r in found if (r["row"], r["kind"], r["setting"]) == (row, "final", setting)]
         used += finals
         good = [record for record in finals if "failed" not in record["results"]]
         if len(good) < len(finals):
@@ -103,9 +103,14 @@ def _result(name, size, dataset, found) -> Result:
         result.published_name = name
         result.published = {row: printed[row][name] for row in table.rows if name in printed.get(row, {})}
     if result.metrics():
-        result.against = against_baseline({row: of[result.metrics()[0]] for row, of in result.values.items()})
+        result.against = against({row: of[result.metrics()[0]] for row, of in result.values.items()}, table.baseline)
     result.notes = _notes(result, used)
     return result
+
+
+def chosen(table: Table, row: str, dataset: str, found: dict) -> int | None:
+    """The setting that tuning has chosen for a row; None until it has. found: {store.key(record): record}."""
+    return trial.chosen(table, row, dataset, found) if table.tuning_runs(table.tuned_as(row)) else 0
 
 
 def _notes(result, used) -> list[str]:
@@ -127,8 +132,8 @@ def _notes(result, used) -> list[str]:
         )
     if result.against:
         notes.append(
-            f"vs cross-entropy: difference in {result.metrics()[0]}, percentage points; p of a paired t-test over the "
-            f"seeds, corrected for {len(result.against)} rows (Holm)"
+            f"vs {result.table.baseline}: difference in {result.metrics()[0]}, percentage points; p of a paired t-test "
+            f"over the seeds, corrected for {len(result.against)} rows (Holm)"
         )
     if missing := [row for row in result.table.rows if row not in result.values]:
         notes.append(f"not measured yet: {', '.join(missing)}")
@@ -149,18 +154,18 @@ def mean_and_error(values) -> tuple[float, float | None]:
     return values.mean(), values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def against_baseline(of_rows: dict[str, dict[int, float]]) -> dict[str, Comparison]:
-    """Each row against cross-entropy: a paired t-test over the seeds that both have, corrected by Holm's method."""
+def against(of_rows: dict[str, dict[int, float]], baseline: str = BASELINE) -> dict[str, Comparison]:
+    """Each row against the baseline: a paired t-test over the seeds that both have, corrected by Holm's method."""
     from scipy.stats import ttest_rel
 
-    if BASELINE not in of_rows:
+    if baseline not in of_rows:
         return {}
     raw = {}
     for row, values in of_rows.items():
-        seeds = sorted(values.keys() & of_rows[BASELINE].keys())
-        if row == BASELINE or not seeds:
+        seeds = sorted(values.keys() & of_rows[baseline].keys())
+        if row == baseline or not seeds:
             continue
-        ours, theirs = ([of[seed] for seed in seeds] for of in (values, of_rows[BASELINE]))
+        ours, theirs = ([of[seed] for seed in seeds] for of in (values, of_rows[baseline]))
         differences = np.subtract(ours, theirs)
         mean, error = mean_and_error(differences)
         varies = np.ptp(differences) > 1e-9  # else there is no standard error to compare the mean with
@@ -198,8 +203,8 @@ def steps_to(result: Result, target: float) -> dict[str, list[int | None]]:
 def cells(result: Result) -> list[list[str]]:
     """The table as text, the first row its head."""
     metrics, target = result.metrics(), (result.table.target or {}).get(result.dataset)
-    head = ["loss", "seeds", *(f"{metric}, %" for metric in metrics)]
-    head += ["vs cross-entropy", "p (Holm)"] if result.against else []
+    head = ["row", "seeds", *(f"{metric}, %" for metric in metrics)]
+    head += [f"vs {result.table.baseline}", "p (Holm)"] if result.against else []
     head += [f"steps to {100 * target:g} %"] if target else []
     head += [f"published ({result.published_name})"] if result.published else []
     steps = steps_to(result, target) if target else {}

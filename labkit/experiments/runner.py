@@ -4,6 +4,7 @@ Only the process that was called writes records. It adds one as a run ends, so t
 the runs in hand; called again, it goes on with what is missing.
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,7 @@ from multiprocessing.connection import wait
 import torch
 
 from labkit import data, records, running
-from labkit.experiments import store, trial
+from labkit.experiments import report, store, trial
 from labkit.experiments.definitions import DATASETS, Table, table_named
 from labkit.experiments.recipe import has_recipe
 from labkit.experiments.trial import Job
@@ -81,7 +82,7 @@ class Measurement:
         """Settings and code with which a record of this run must have been made."""
         same = replace(job, seed=0)
         if same not in self._expected:
-            self._expected[same] = (self.table.settings or trial.settings)(same, self.root)
+            self._expected[same] = _runs(self.table).settings(same, self.root)
         return self._expected[same]
 
     # -- what is to be done
@@ -98,17 +99,17 @@ class Measurement:
                 tuned = self.table.tuned_as(row)
                 tuning = [
                     Job(self.name, self.size, dataset, tuned, "tuning", trial.TUNING_SEED, setting)
-                    for setting in range(len(self.table.rows[tuned].settings))
+                    for setting in range(self.table.tuning_runs(tuned))
                 ]
                 found += [job for job in tuning if job not in found]
-                if (chosen := trial.chosen(self.table, row, dataset, self.records)) is not None:
+                if (chosen := report.chosen(self.table, row, dataset, self.records)) is not None:
                     found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
         return found
 
     def total(self) -> int:
         """How many runs there are in all, tuning included."""
         tuned = set(map(self.table.tuned_as, self.rows))
-        tuning = sum(len(self.table.rows[row].settings) for row in tuned)
+        tuning = sum(map(self.table.tuning_runs, tuned))
         return len(self.datasets) * (tuning + len(self.rows) * len(self.seeds))
 
     def done(self) -> int:
@@ -177,9 +178,14 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
+def _runs(table):
+    """The module that says what a run of the table is."""
+    return importlib.import_module(f"labkit.experiments.{table.runs}")
+
+
 def _run(job, root, device, processes):
     """What a run has measured, and what it ran on."""
-    measured = (table_named(job.table).run or trial.run)(job, root, device, processes)
+    measured = _runs(table_named(job.table)).run(job, root, device, processes)
     about = records.about()
     if running.choose_device(device).type == "cpu":
         about["device"] = "cpu"
