@@ -166,6 +166,7 @@ def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tm
 
 def test_the_record_of_an_ensemble_names_what_decides_it():
     jobs = [trial.Job(table, "full", "digits", "hills", "final", 0, 0) for table in TABLES if "distancing" in table]
+    assert ensembling.has_recipe("reduced", "cifar10-jpeg75") and not ensembling.has_recipe("huge", "mnist")
     (residual, code), (mobile, _) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
     assert residual["network"] == "small_resnet" and mobile["network"] == "mobilenet_v2"
     assert residual["method"] == "hills" and residual["recipe"]["hill"] == {"bend": 0.15, "sigma": 0.05}

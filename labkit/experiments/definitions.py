@@ -101,7 +101,7 @@ class Table:
     records_of the table whose records this one shows, if it measures nothing of its own
     baseline   the row that the others are compared with
     runs       the module of labkit.experiments that has `run` and `settings`: "trial", or another one where a run is
-               something else than one network trained with one loss
+               something else than one network trained with one loss, and `has_recipe` if it has recipes of its own
     """
 
     title: str

@@ -11,6 +11,7 @@ import torch
 from labkit import ensembles, networks
 from labkit.distancing import Checkpoint
 from labkit.experiments import store, trial
+from labkit.experiments.definitions import table_named
 
 # images: so many of the training set, None for all; epochs: of all members together; width: of the small residual net
 RECIPES = {
@@ -33,9 +34,14 @@ FILES = (
 )
 
 
+def has_recipe(size, dataset):
+    """Whether there is one for a dataset: one for all, here."""
+    return size in RECIPES
+
+
 def settings(job, root):
     """All that decides the result of a run, as plain values, and the versions of the code."""
-    row, _, _ = trial.definition(job)
+    row = table_named(job.table).rows[job.row]
     decided = {
         "content": trial.content(job.dataset, root),
         "recipe": {**RECIPES[job.size], "members": MEMBERS, "rate": RATE, "hill": HILL},
@@ -49,8 +55,7 @@ def run(job, root=None, device="auto", processes=None):
     if processes and processes > 1:
         raise ValueError(f"devices: got {processes}, expected 1: a run of an ensemble is not shared by processes")
     started, cpu = time.perf_counter(), time.process_time()
-    row, _, _ = trial.definition(job)
-    recipe = RECIPES[job.size]
+    row, recipe = table_named(job.table).rows[job.row], RECIPES[job.size]
     train, test = trial.images(job.dataset, root)
     train = trial.thinned(train, recipe["images"] or len(train))
 

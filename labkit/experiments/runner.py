@@ -18,9 +18,8 @@ from multiprocessing.connection import wait
 import torch
 
 from labkit import data, records, running
-from labkit.experiments import report, store, trial
+from labkit.experiments import recipe, report, store, trial
 from labkit.experiments.definitions import DATASETS, Table, table_named
-from labkit.experiments.recipe import has_recipe
 from labkit.experiments.trial import Job
 
 
@@ -44,6 +43,7 @@ class Measurement:
         if unknown:
             raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
         folder = data.data_folder(self.root)
+        has_recipe = getattr(_runs(self.table), "has_recipe", recipe.has_recipe)
         fit = [name for name in names or self.table.datasets if has_recipe(self.size, name)]
         here = [name for name in fit if data.available(name, "train", self.root)]
         if missing := [name for name in names or () if name not in here]:
