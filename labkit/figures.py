@@ -90,7 +90,7 @@ def bars(values, xlabel, title="", start=0.0):
     start    where the bars begin; anything but 0 exaggerates differences, so the axis says it
     """
     values = {name: np.atleast_1d(array(f"values[{name!r}]", v)) for name, v in items("values", values)}
-    figure, axes = new_axes(7, 1.5 + 0.55 * len(values))
+    figure, axes = new_axes(7, 1.5 + min(0.55, 5 / len(values)) * len(values))  # many bars: thinner ones
     for row, seeds in enumerate(values.values()):
         mean, error = mean_and_error(seeds)
         axes.barh(row, mean - start, left=start, height=0.62, color=BLUE, alpha=0.55)

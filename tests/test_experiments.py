@@ -348,9 +348,11 @@ def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
     assert (
         axes.get_xlabel() == "margin"
         and axes.get_xscale() == "linear"
-        and {line.get_label() for line in axes.lines} == {"triplet", "circle"}
+        and {line.get_label() for line in axes.lines} == {"triplet", "circle", BASELINE}
     )
-    assert {tuple(line.get_xdata()) for line in axes.lines} == {
+    *families, baseline = axes.lines
+    assert list(baseline.get_ydata()) == [0.9] * 9 and set(families[0].get_ydata()) == {0.55}
+    assert {tuple(line.get_xdata()) for line in families} == {
         (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     }
@@ -366,13 +368,15 @@ def test_records_of_other_code_are_shown_with_a_word_about_it(tmp_path):
 
 def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
+    monkeypatch.setattr("IPython.display.display", lambda thing, **options: shown.append(getattr(thing, "data", thing)))
     monkeypatch.setattr(records, "DATA", tmp_path)
     show("center")
     assert "not measured yet" in shown[-1]
     write_records(tmp_path / "measured", "center", "mnist", {BASELINE: [0.9]})
     show("center", "mnist")
-    assert "| cross-entropy | 1 | 90.00" in shown[-1]
+    words, picture, alt = shown[1:]
+    assert "| cross-entropy | 1 | 90.00" in words and picture["image/png"]
+    assert alt["text/plain"] == "accuracy in percent, MNIST, reduced size: cross-entropy 90.00"
     with pytest.raises(ValueError, match="table: got 'tables', expected one of exponential_triplet"):
         show("tables")
 

@@ -12,14 +12,20 @@ __all__ = ["show"]
 
 
 def show(table: str, dataset: str | None = None, size: str | None = None) -> None:
-    """Display a measured table in a notebook, beside the published figures; "not measured yet" where that is so.
+    """Display a measured table in a notebook, beside the published figures, and its figure.
 
     dataset: one of them, default all with records. size: "full" or "reduced"; default full size where there is any.
+    Where nothing was measured yet, it says so.
     """
     from IPython.display import Markdown, display
 
+    from labkit import figures
     from labkit.experiments import report
 
     found = report.results(table, size or report.measured_size(table), dataset)
-    words = map(report.markdown, found) if found else [f"*{report.table_named(table).title}: not measured yet*"]
-    display(Markdown("\n\n".join(words)))
+    if not found:
+        display(Markdown(f"*{report.table_named(table).title}: not measured yet*"))
+    for result in found:
+        display(Markdown(report.markdown(result)))
+        if result.values:
+            figures.show(report.figure(result), alt=report.in_words(result))

@@ -284,8 +284,20 @@ def figure(result: Result):
     return figures.bars(values, metric, f"{DATASETS[result.dataset]}, {result.size} size", start)
 
 
+def in_words(result: Result) -> str:
+    """What the figure shows, for readers who do not see it: the mean of every row."""
+    metric = result.metrics()[0]
+    means = ", ".join(
+        f"{row} {_percent(of_row[metric].values())}" for row, of_row in result.values.items() if metric in of_row
+    )
+    return f"{metric} in percent, {DATASETS[result.dataset]}, {result.size} size: {means}"
+
+
 def _over_parameter(result, metric):
-    """{family: (x, (seeds, x))}: a family is what stands before the comma in the names of its rows."""
+    """{family: (x, (seeds, x))}: a family is what stands before the comma in the names of its rows.
+
+    A baseline without the parameter is a level line.
+    """
     families = {}
     for row, of_row in result.values.items():
         definition = result.table.rows[row]
@@ -297,4 +309,8 @@ def _over_parameter(result, metric):
         seeds = sorted(set.intersection(*(set(values) for _, values in points)))
         points.sort(key=lambda point: point[0])
         lines[family] = ([x for x, _ in points], [[values[seed] for _, values in points] for seed in seeds])
+    baseline = result.table.baseline
+    if baseline in result.values and baseline not in lines:
+        every = sorted({x for points in families.values() for x, _ in points})
+        lines[baseline] = (every, [[value] * len(every) for value in result.values[baseline][metric].values()])
     return lines
