@@ -10,7 +10,7 @@ import torch
 from scipy.stats import ttest_rel
 
 from labkit import data, records
-from labkit.experiments import definitions, parts, recipe, report, show, store, trial
+from labkit.experiments import definitions, measured, parts, recipe, report, show, store, trial
 from labkit.experiments.definitions import BASELINE, TABLES
 
 TRAINED = [name for name in TABLES if TABLES[name].runs == "trial"]
@@ -293,7 +293,7 @@ def test_the_comparison_is_paired_over_the_common_seeds():
 
 
 def write_records(folder, table, dataset, values, size="reduced"):
-    """Records as `labkit measure` writes them; values: {row: [accuracy a seed]}; tuning chose setting 2."""
+    """Records as `labkit measure` writes them: {row: [accuracy a seed, None where it failed]}; tuning chose setting 2."""
     definition = TABLES[table]
     for row, of_seeds in values.items():
         common = {"dataset": dataset, "settings": {"recipe": {}}, "code": store.code_version(torch.nn.Identity())}
@@ -307,7 +307,9 @@ def write_records(folder, table, dataset, values, size="reduced"):
         for setting in (2, 0):  # tuning was done anew, say, and chose another one before
             for seed, value in enumerate(of_seeds):
                 results = dict.fromkeys(("closest accuracy", "recall@1", "accuracy"), value if setting == 2 else 0.0)
-                curve = {"step": [10, 20], "closest accuracy": [value / 2, value], "recall@1": [value / 2, value]}
+                curve = {"step": [10, 20], **{name: [0.5 * (value or 0), value] for name in list(results)[:2]}}
+                if value is None:
+                    results, curve = {"failed": "the loss is nan in step 7"}, {}
                 final = {"row": row, "kind": "final", "seed": seed, "setting": setting}
                 store.append(path, {**common, **final, "results": results, "curve": curve})
 
@@ -328,6 +330,15 @@ def test_the_report_has_mean_error_published_figure_and_what_is_missing(tmp_path
     assert "Fashion-MNIST, reduced size" in report.text(result) and "93.67 ± 0.33" in report.markdown(result)
     bars = report.figure(result).axes[0]
     assert [tick.get_text() for tick in bars.get_yticklabels()] == list(values)
+
+
+def test_rows_that_failed_are_named_and_not_taken_for_missing(tmp_path):
+    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9, 0.8], "center, λ=1.0": [None, None]})
+    (result,) = report.results("center", "reduced", folder=tmp_path)
+    assert list(result.values) == [BASELINE] and result.failed == {"center, λ=1.0": 2}
+    assert "center, λ=1.0: 2 runs failed (the loss was no finite number)" in result.notes
+    (missing,) = [note for note in result.notes if "not measured yet" in note]
+    assert "λ=0.1" in missing and "λ=1.0" not in missing
 
 
 def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
@@ -379,6 +390,17 @@ def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch
     assert alt["text/plain"] == "accuracy in percent, MNIST, reduced size: cross-entropy 90.00"
     with pytest.raises(ValueError, match="table: got 'tables', expected one of exponential_triplet"):
         show("tables")
+
+
+def test_labs_read_a_metric_of_the_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "DATA", tmp_path)
+    write_records(tmp_path / "measured", "center", "mnist", {BASELINE: [0.9, 0.8], "center, λ=0.1": [0.7]})
+    path = store.path_of("center", "reduced")
+    path.write_text("".join(reversed(path.read_text("utf-8").splitlines(keepends=True))), "utf-8")  # seed 1 before 0
+    found = measured("center", "mnist", "accuracy")
+    assert {row: values.tolist() for row, values in found.items()} == {BASELINE: [0.9, 0.8], "center, λ=0.1": [0.7]}
+    with pytest.raises(ValueError, match="center: no record of 'MAP' on 'mnist' in size 'reduced'"):
+        measured("center", "mnist", "MAP")
 
 
 def test_what_was_measured_and_committed_is_whole():

@@ -8,7 +8,9 @@ runner        which runs are missing, and doing them side by side
 report        mean, standard error, significance, published figures
 """
 
-__all__ = ["show"]
+import torch
+
+__all__ = ["measured", "show"]
 
 
 def show(table: str, dataset: str | None = None, size: str | None = None) -> None:
@@ -29,3 +31,17 @@ def show(table: str, dataset: str | None = None, size: str | None = None) -> Non
         display(Markdown(report.markdown(result)))
         if result.values:
             figures.show(report.figure(result), alt=report.in_words(result))
+
+
+def measured(table: str, dataset: str, metric: str, size: str = "reduced") -> dict[str, torch.Tensor]:
+    """What the records say of one metric: {row: (seeds,) float64}, in the order of the seeds.
+
+    Raises ValueError where no row has that metric.
+    """
+    from labkit.experiments import report
+
+    (result,) = report.results(table, size, dataset)
+    rows = {row: of_row[metric] for row, of_row in result.values.items() if metric in of_row}
+    if not rows:
+        raise ValueError(f"{table}: no record of {metric!r} on {dataset!r} in size {size!r}")
+    return {row: torch.tensor([of[seed] for seed in sorted(of)], dtype=torch.float64) for row, of in rows.items()}

@@ -135,7 +135,7 @@ def _notes(result, used) -> list[str]:
             f"vs {result.table.baseline}: difference in {result.metrics()[0]}, percentage points; p of a paired t-test "
             f"over the seeds, corrected for {len(result.against)} rows (Holm)"
         )
-    if missing := [row for row in result.table.rows if row not in result.values]:
+    if missing := [row for row in result.table.rows if row not in result.values and row not in result.failed]:
         notes.append(f"not measured yet: {', '.join(missing)}")
     notes += [f"{row}: {count} runs failed (the loss was no finite number)" for row, count in result.failed.items()]
     return notes
@@ -287,7 +287,7 @@ def figure(result: Result):
 def in_words(result: Result) -> str:
     """What the figure shows, for readers who do not see it: the mean of every row."""
     metric = result.metrics()[0]
-    means = ", ".join(
+    means = "; ".join(
         f"{row} {_percent(of_row[metric].values())}" for row, of_row in result.values.items() if metric in of_row
     )
     return f"{metric} in percent, {DATASETS[result.dataset]}, {result.size} size: {means}"
