@@ -293,7 +293,7 @@ def test_the_comparison_is_paired_over_the_common_seeds():
 
 
 def write_records(folder, table, dataset, values, size="reduced"):
-    """Records as `labkit measure` writes them: {row: [accuracy a seed, None where it failed]}; tuning chose setting 2."""
+    """Records as `labkit measure` writes them: {row: [accuracy a seed, None: failed]}; tuning chose setting 2."""
     definition = TABLES[table]
     for row, of_seeds in values.items():
         common = {"dataset": dataset, "settings": {"recipe": {}}, "code": store.code_version(torch.nn.Identity())}
