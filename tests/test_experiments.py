@@ -10,7 +10,7 @@ import torch
 from scipy.stats import ttest_rel
 
 from labkit import data, records
-from labkit.experiments import definitions, measured, parts, recipe, report, show, store, trial
+from labkit.experiments import curves, definitions, measured, parts, recipe, report, show, store, trial
 from labkit.experiments.definitions import BASELINE, TABLES
 
 TRAINED = [name for name in TABLES if TABLES[name].runs == "trial"]
@@ -401,6 +401,10 @@ def test_labs_read_a_metric_of_the_records(tmp_path, monkeypatch):
     assert {row: values.tolist() for row, values in found.items()} == {BASELINE: [0.9, 0.8], "center, λ=0.1": [0.7]}
     with pytest.raises(ValueError, match="center: no record of 'MAP' on 'mnist' in size 'reduced'"):
         measured("center", "mnist", "MAP")
+    found = curves("center", "mnist", "recall@1")
+    assert found[BASELINE].tolist() == [[0.45, 0.9], [0.4, 0.8]] and found["center, λ=0.1"].tolist() == [[0.35, 0.7]]
+    with pytest.raises(ValueError, match="center: no curve of 'MAP' on 'mnist' in size 'reduced'"):
+        curves("center", "mnist", "MAP")
 
 
 def test_what_was_measured_and_committed_is_whole():

@@ -10,7 +10,7 @@ report        mean, standard error, significance, published figures
 
 import torch
 
-__all__ = ["measured", "show"]
+__all__ = ["curves", "measured", "show"]
 
 
 def show(table: str, dataset: str | None = None, size: str | None = None) -> None:
@@ -38,10 +38,25 @@ def measured(table: str, dataset: str, metric: str, size: str = "reduced") -> di
 
     Raises ValueError where no row has that metric.
     """
+    rows = {row: of[metric] for row, of in _result(table, dataset, size).values.items() if metric in of}
+    return _tensors(rows, f"{table}: no record of {metric!r} on {dataset!r} in size {size!r}")
+
+
+def curves(table: str, dataset: str, metric: str, size: str = "reduced") -> dict[str, torch.Tensor]:
+    """The same for a metric that was looked at during the runs: {row: (seeds, looks) float64}."""
+    found = _result(table, dataset, size).curves
+    rows = {row: {s: c[metric] for s, c in of.items() if metric in c} for row, of in found.items()}
+    return _tensors(rows, f"{table}: no curve of {metric!r} on {dataset!r} in size {size!r}")
+
+
+def _result(table, dataset, size):
     from labkit.experiments import report
 
-    (result,) = report.results(table, size, dataset)
-    rows = {row: of_row[metric] for row, of_row in result.values.items() if metric in of_row}
+    return report.results(table, size, dataset)[0]
+
+
+def _tensors(rows, otherwise):
+    rows = {row: [of[seed] for seed in sorted(of)] for row, of in rows.items() if of}
     if not rows:
-        raise ValueError(f"{table}: no record of {metric!r} on {dataset!r} in size {size!r}")
-    return {row: torch.tensor([of[seed] for seed in sorted(of)], dtype=torch.float64) for row, of in rows.items()}
+        raise ValueError(otherwise)
+    return {row: torch.tensor(values, dtype=torch.float64) for row, values in rows.items()}
