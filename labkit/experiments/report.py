@@ -273,11 +273,12 @@ def figure(result: Result):
         drawn = figures.curves(_over_parameter(result, metric), X_NAMES[table.x], metric, DATASETS[result.dataset])
         drawn.axes[0].set_xscale("linear" if table.x == "margin" else "log")
         return drawn
-    if table.curve:
-        lines = {
-            row: (next(iter(curves.values()))["step"], [curve[table.curve] for curve in curves.values()])
-            for row, curves in result.curves.items()
-        }
+    lines = {
+        row: (next(iter(curves.values()))["step"], [curve[table.curve] for curve in curves.values()])
+        for row, curves in result.curves.items()
+        if all(table.curve in curve for curve in curves.values())  # on unseen classes other metrics have a curve
+    }
+    if lines:
         return figures.curves(lines, "training step", table.curve, DATASETS[result.dataset])
     values = {row: list(of_row[metric].values()) for row, of_row in result.values.items() if metric in of_row}
     start = math.floor(20 * min(min(seeds) for seeds in values.values())) / 20
