@@ -282,7 +282,7 @@ def figure(result: Result):
         return figures.curves(lines, "training step", table.curve, DATASETS[result.dataset])
     values = {row: list(of_row[metric].values()) for row, of_row in result.values.items() if metric in of_row}
     start = math.floor(20 * min(min(seeds) for seeds in values.values())) / 20
-    return figures.bars(values, metric, f"{DATASETS[result.dataset]}, {result.size} size", start)
+    return figures.bars(values, metric, f"{DATASETS[result.dataset]}\n{result.size} size", start)
 
 
 def in_words(result: Result) -> str:
