@@ -84,8 +84,8 @@ _FULL = {  # steps: about 9 rounds of MNIST, 40 of the others
 }
 _DATASETS = {"full": _FULL, "reduced": _REDUCED}
 _OF_SIZE = {
-    # A guess. In trials of 40 steps with 128 images of MNIST, cross-entropy ended in NaN at a rate of 0.04, at chance at
-    # 0.008 and at 86 % at 0.005; tuning multiplies the rate below by 0.3 to 5. To be looked at before a full-size table.
+    # A guess. In trials of 40 steps with 128 images of MNIST, cross-entropy ended in NaN at a rate of 0.04, at chance
+    # at 0.008 and at 86 % at 0.005; tuning multiplies the rate below by 0.3 to 5. To be tried before a full-size table.
     "full": dict(network="resnet9", dim=128, rate=0.002),
     "reduced": dict(network="three convolutions", dim=64, rate=0.1),
     "tiny": dict(network="lenet", dim=8, rate=0.1, points=2),
