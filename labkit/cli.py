@@ -313,7 +313,7 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
         labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
 
     TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
-    distancing_mobilenet_v2.
+    distancing_mobilenet_v2, recipe (cross-entropy alone).
 
     Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
     never mixed with new ones: the command then stops and says what differs.

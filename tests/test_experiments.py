@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import ttest_rel
+from sklearn.decomposition import PCA
 
 from labkit import data, records
-from labkit.experiments import curves, definitions, measured, parts, recipe, report, show, store, trial
+from labkit.experiments import curves, definitions, large, measured, parts, recipe, report, show, store, trial
 from labkit.experiments.definitions import BASELINE, TABLES
 
 TRAINED = [name for name in TABLES if TABLES[name].runs == "trial"]
+DIGITS = data.Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("0",))
 ROWS = [(table, row) for table in TRAINED for row in TABLES[table].rows if not TABLES[table].records_of]
 
 
@@ -24,9 +26,9 @@ ROWS = [(table, row) for table in TRAINED for row in TABLES[table].rows if not T
 def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(table, row):
     torch.manual_seed(0)
     labels = torch.arange(20) % 10
-    for setting in range(4):
+    for setting in range(len(TABLES[table].rows[row].settings)):
         definition, plan, dim = trial.definition(job := trial.Job(table, "tiny", "digits", row, "final", 0, setting))
-        network = trial.InSpace(parts.network(plan.network, (1, 8, 8), dim), definition.space)
+        network = trial.InSpace(parts.network(plan.network, DIGITS, dim), definition.space)
         loss = trial.make_loss(job, classes=10)
         parameters = [p for module in (network, loss) for p in module.parameters()]
         optimizer = parts.optimizer(plan, definition.settings[setting]["rate"], definition.late)(parameters)
@@ -39,7 +41,7 @@ def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(tab
         assert all(p.isfinite().all() for p in parameters)
 
 
-@pytest.mark.parametrize("table", TRAINED)
+@pytest.mark.parametrize("table", sorted({*TRAINED} - {"recipe"}))
 def test_every_row_has_the_same_tuning_budget_and_every_table_cross_entropy(table):
     rows = TABLES[table].rows
     assert all(len(row.settings) == 4 and all("rate" in setting for setting in row.settings) for row in rows.values())
@@ -47,6 +49,12 @@ def test_every_row_has_the_same_tuning_budget_and_every_table_cross_entropy(tabl
     assert BASELINE in rows or table == "embedding_size"
     assert set(TABLES[table].datasets) <= definitions.DATASETS.keys()
     assert all(row.space == row.measured or (row.space, row.measured) == ("anywhere", "l2") for row in rows.values())
+
+
+def test_the_recipe_is_measured_with_cross_entropy_at_one_of_the_rates_that_tuning_has():
+    (row,) = TABLES["recipe"].rows.values()
+    assert row.loss is definitions.softmax and len(row.settings) == 1 and row.settings[0] in definitions.RATES
+    assert TABLES["recipe"].tuning_runs(BASELINE) == 0
 
 
 @pytest.mark.parametrize("table", [name for name in TABLES if TABLES[name].published])
@@ -114,7 +122,7 @@ def test_every_recipe_draws_batches_and_its_network_takes_the_images(size):
         shape = next((s for start, s in shapes.items() if dataset.startswith(start)), (1, 28, 28))
         images = data.Images(torch.zeros(4, *shape, dtype=torch.uint8), torch.arange(4), tuple("abcd"))
         pixels, _ = next(iter(data.Batches(images, 4, augment=plan.augment)))
-        assert parts.network(plan.network, shape, plan.dim)(pixels).shape == (4, plan.dim)
+        assert parts.network(plan.network, images, plan.dim)(pixels).shape == (4, plan.dim)
         assert recipe.steps_of(plan, "final")[0] == plan.points
         assert math.prod(recipe.steps_of(plan, "final")) == pytest.approx(plan.steps, rel=0.1)
         assert math.prod(recipe.steps_of(plan, "tuning")) == pytest.approx(plan.steps / 2, rel=0.1)
@@ -151,10 +159,54 @@ def test_the_networks_of_the_sizes_learn(size, like, monkeypatch):
     small = {**recipe._DATASETS[size][like], "steps": 16, "batches": {"batch_size": 32}, "augment": None}
     monkeypatch.setitem(recipe._DATASETS[size], "digits", small)
     monkeypatch.setitem(recipe._OF_SIZE, size, {**recipe._OF_SIZE[size], "points": 2})
-    digits = [data.load("digits", split).take(torch.arange(160)) for split in ("train", "test")]
+    found = [data.load("digits", split).take(torch.arange(160)) for split in ("train", "test")]
+    digits = [  # 16×16, because the large network halves them too often
+        dataclasses.replace(some, images=some.images.repeat_interleave(2, 2).repeat_interleave(2, 3)) for some in found
+    ]
     monkeypatch.setattr(trial, "images", lambda name, root: digits)
     done = trial.run(trial.Job("exponential_triplet", size, "digits", BASELINE, "final", 0, 0), device="cpu")
     assert done["results"]["closest accuracy"] > 0.4 and done["curve"]["loss"][1] < done["curve"]["loss"][0]
+
+
+def test_the_filters_of_the_large_network_whiten_the_patches_of_its_images():
+    images = data.load("digits", "train")
+    filters = large.whitening_filters(images.floats(), floor=0.0)
+    assert filters.shape == (8, 1, 2, 2) and torch.equal(filters[4:], -filters[:4])
+    windows = images.floats().unfold(2, 2, 1).unfold(3, 2, 1).reshape(-1, 4)
+    trusted = PCA(whiten=True).fit(windows.double())
+    cosines = torch.nn.functional.cosine_similarity(
+        torch.from_numpy(trusted.components_)[:, None], filters[:4].flatten(1).double()[None], dim=2
+    )
+    torch.testing.assert_close(cosines.abs().fliplr(), torch.eye(4, dtype=torch.float64), atol=1e-4, rtol=0)
+    answers = windows @ filters[:4].flatten(1).T
+    torch.testing.assert_close(torch.cov(answers.T), torch.eye(4), atol=1e-3, rtol=0)
+    nothing = large.whitening_filters(torch.zeros(3, 1, 8, 8))  # patches that never vary
+    assert nothing.isfinite().all() and nothing.norm(dim=(2, 3)).max() == pytest.approx(5e-4**-0.5)
+
+
+def test_the_large_network_begins_with_whitened_images_and_small_embeddings_and_keeps_its_filters():
+    torch.manual_seed(0)
+    images = data.load("digits", "train")
+    pixels = torch.nn.functional.interpolate(images.floats(torch.arange(64)), size=28)
+    network = large.SevenConvolutions(images, 16)
+    assert "filters" in dict(network.named_buffers()) and "filters" not in dict(network.named_parameters())
+    first = network.stages[1]
+    passed = first(whitened := torch.randn(2, first.in_channels, 5, 5))
+    torch.testing.assert_close(passed[:, : first.in_channels], whitened)  # its first channels begin as the identity
+    embeddings = network(pixels)
+    assert embeddings.shape == (64, 16) and embeddings.norm(dim=1).max() < 3
+    large_images = torch.rand(2, 1, 64, 64)
+    halved = torch.nn.functional.avg_pool2d(large_images, 2)
+    torch.testing.assert_close(network.eval()(large_images), network(halved))
+
+
+def test_only_full_size_computes_in_bf16_on_a_cpu_that_can(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert [trial.precision(size, cpu) for size in recipe.SIZES] == ["bf16-mixed", "auto", "auto"]
+    assert trial.precision("full", torch.device("cuda")) == "auto"  # where `fit` chooses
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert trial.precision("full", cpu) == "auto"
 
 
 def test_a_run_that_diverges_is_recorded_as_failed(monkeypatch):
@@ -180,7 +232,7 @@ def test_unseen_classes_are_measured_by_hand_computed_numbers():
 def test_losses_are_measured_where_they_say(monkeypatch):
     images = data.load("digits", "test")
     torch.manual_seed(0)
-    network = trial.InSpace(parts.network("lenet", (1, 8, 8), 4), "anywhere")
+    network = trial.InSpace(parts.network("lenet", DIGITS, 4), "anywhere")
     plain, labels = trial.embedded(network, images, "anywhere")
     sphere, _ = trial.embedded(network, images, "l2")
     torch.testing.assert_close(sphere, plain / plain.norm(dim=1, keepdim=True))
@@ -190,7 +242,7 @@ def test_losses_are_measured_where_they_say(monkeypatch):
 
 
 def test_batch_normalization_forbids_several_processes_on_a_cpu():
-    network = parts.network("three convolutions", (1, 28, 28), 8)
+    network = parts.network("three convolutions", DIGITS, 8)
     with pytest.raises(ValueError, match="slice of each batch"):
         trial._synchronized(network, torch.device("cpu"))
     on_gpus = trial._synchronized(network, torch.device("cuda"))
@@ -247,11 +299,36 @@ def test_comments_docstrings_and_blanks_do_not_change_the_version_of_a_file_but_
     store.file_version.cache_clear()
 
 
-def test_the_version_holds_the_files_of_the_loss_and_not_those_of_others():
-    of_pedcc, of_both = (store.code_version(loss_of("pedcc", row)) for row in ("PEDCC (m=0.5, n=2)", "center"))
+def test_the_version_holds_the_files_of_network_and_loss_and_not_those_of_others():
+    small = parts.network("three convolutions", DIGITS, 8)
+    of_pedcc, of_both = (store.code_version(small, loss_of("pedcc", row)) for row in ("PEDCC (m=0.5, n=2)", "center"))
     assert {"losses/pedcc.py", "centroids.py", "loop.py", "evaluation.py"} <= of_pedcc.keys()
     assert {"losses/center.py", "losses/softmax.py", "losses/weighted_sum.py"} <= of_both.keys()
     assert "losses/pedcc.py" not in of_both and "losses/center.py" not in of_pedcc
+    of_large = store.code_version(parts.network("seven convolutions", DIGITS, 8), loss_of("pedcc", "center"))
+    assert of_large.keys() - of_both.keys() == {"experiments/large.py"}
+
+
+def test_a_version_that_does_the_same_fits_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ALIKE", {("loop.py", "0"): "1"})
+    store.check(example(), {"rate": 1.0}, {"loop.py": "1"}, tmp_path / "t.jsonl")
+    for recorded, now in [("0", "2"), ("1", "0"), ("2", "1")]:
+        with pytest.raises(store.Mismatch, match=r"labkit/loop\.py has changed"):
+            store.check(example(code={"loop.py": recorded}), {"rate": 1.0}, {"loop.py": now}, tmp_path / "t.jsonl")
+
+
+def test_the_versions_that_do_the_same_are_in_records_and_in_use():
+    recorded = {
+        item
+        for path in (records.DATA / "measured").glob("*.jsonl")
+        for record in store.read(path)
+        for item in record["code"].items()
+    }
+    for (name, version), same in store.ALIKE.items():
+        assert (name, version) in recorded, f"no record needs {name} {version} any more: take it out of store.ALIKE"
+        assert store.file_version(name) == same, (
+            f"{name} has changed: either measure its records again, or see the words over store.ALIKE"
+        )
 
 
 def test_records_that_do_not_fit_are_moved_not_lost(tmp_path):
@@ -296,7 +373,11 @@ def write_records(folder, table, dataset, values, size="reduced"):
     """Records as `labkit measure` writes them: {row: [accuracy a seed, None: failed]}; tuning chose setting 2."""
     definition = TABLES[table]
     for row, of_seeds in values.items():
-        common = {"dataset": dataset, "settings": {"recipe": {}}, "code": store.code_version(torch.nn.Identity())}
+        common = {
+            "dataset": dataset,
+            "settings": {"recipe": {}},
+            "code": store.code_version(torch.nn.Identity(), torch.nn.Identity()),
+        }
         common["about"] = {"device": "cpu", "torch": "2.15.0"}
         path = store.path_of(table, size, folder)
         if definition.tuned_as(row) == row:
@@ -333,12 +414,17 @@ def test_the_report_has_mean_error_published_figure_and_what_is_missing(tmp_path
 
 
 def test_rows_that_failed_are_named_and_not_taken_for_missing(tmp_path):
-    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9, 0.8], "center, λ=1.0": [None, None]})
+    failed = {"center, λ=1.0": [None, None], "center, λ=0.01": [None]}
+    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9, 0.8], **failed})
     (result,) = report.results("center", "reduced", folder=tmp_path)
-    assert list(result.values) == [BASELINE] and result.failed == {"center, λ=1.0": 2}
+    assert list(result.values) == [BASELINE] and result.failed == {row: len(seeds) for row, seeds in failed.items()}
     assert "center, λ=1.0: 2 runs failed (the loss was no finite number)" in result.notes
+    assert "center, λ=0.01: 1 run failed (the loss was no finite number)" in result.notes
     (missing,) = [note for note in result.notes if "not measured yet" in note]
     assert "λ=0.1" in missing and "λ=1.0" not in missing
+    write_records(tmp_path, "recipe", "mnist", {BASELINE: [None]})
+    (result,) = report.results("recipe", "reduced", folder=tmp_path)
+    assert result.failed == {BASELINE: 1} and not any("seed" in note for note in result.notes)
 
 
 def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):

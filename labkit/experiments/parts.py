@@ -1,14 +1,16 @@
 """What the recipes name: the networks, the optimizer and the schedule.
 
-They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date.
+They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date. The
+network of the full size has a file of its own: a change to it leaves the records of the reduced size alone.
 """
 
 import functools
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from labkit.data import Images
+from labkit.experiments.large import SevenConvolutions
 from labkit.experiments.recipe import Recipe
 from labkit.networks import LeNet
 
@@ -56,15 +58,16 @@ def _one_cycle(optimizer, total_steps, warm_up, late):
 # ---- networks
 
 
-def network(name: str, shape: tuple[int, int, int], dim: int) -> nn.Module:
-    """The network `name` for images of `shape` (C, H, W); embeddings (B, dim)."""
+def network(name: str, images: Images, dim: int) -> nn.Module:
+    """The network `name` to be trained on `images`; embeddings (B, dim)."""
+    channels, side, _ = images.shape
     if name == "lenet":
-        return LeNet(dim, shape[0], shape[1])
-    if name == "resnet9":
-        return ResNet9(dim, shape[0])
+        return LeNet(dim, channels, side)
+    if name == "seven convolutions":
+        return SevenConvolutions(images, dim)
     if name == "three convolutions":
-        return ThreeConvolutions(dim, shape[0], shape[1])
-    raise ValueError(f"network: got {name!r}, expected 'resnet9', 'three convolutions' or 'lenet'")
+        return ThreeConvolutions(dim, channels, side)
+    raise ValueError(f"network: got {name!r}, expected 'seven convolutions', 'three convolutions' or 'lenet'")
 
 
 def _convolution(inputs, outputs, size=3, stride=1):
@@ -93,42 +96,3 @@ class ThreeConvolutions(nn.Sequential):
             nn.Flatten(),
             nn.Linear(c * last**2, dim),
         )
-
-
-class ResNet9(nn.Module):
-    """For a GPU: the nine-layer residual net of fast CIFAR-10 training (David Page 2018), 6.6 million weights.
-
-    Four stages of 64 to 512 channels, residual blocks after the second and the fourth, the largest value of each
-    channel, a linear layer. Takes images from 16×16 on; those larger than 32 pixels are halved first.
-    """
-
-    def __init__(self, dim, in_channels, width=64):
-        super().__init__()
-        w = width
-        self.stages = nn.Sequential(
-            *_convolution(in_channels, w),
-            *_convolution(w, 2 * w),
-            nn.MaxPool2d(2),
-            _Residual(2 * w),
-            *_convolution(2 * w, 4 * w),
-            nn.MaxPool2d(2),
-            *_convolution(4 * w, 8 * w),
-            nn.MaxPool2d(2),
-            _Residual(8 * w),
-        )
-        self.embedding = nn.Linear(8 * w, dim)
-
-    def forward(self, images):
-        """Images (B, C, H, W) -> embeddings (B, dim)."""
-        if max(images.shape[2:]) > 32:
-            images = F.avg_pool2d(images, 2)
-        return self.embedding(self.stages(images).amax(dim=(2, 3)))
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.block = nn.Sequential(*_convolution(channels, channels), *_convolution(channels, channels))
-
-    def forward(self, x):
-        return x + self.block(x)

@@ -117,7 +117,8 @@ def _notes(result, used) -> list[str]:
     notes = []
     if not used:
         return ["not measured yet"]
-    changed = {name for record in used for name, version in record["code"].items() if version != _version(name)}
+    recorded = {item for record in used for item in record["code"].items()}
+    changed = {name for name, version in recorded if not store.same_version(name, version, _version(name))}
     if changed:
         notes.append(f"measured with another version of {', '.join(sorted(changed))}")
     if len({store.digest(record["settings"]["recipe"]) for record in used}) > 1:
@@ -125,8 +126,7 @@ def _notes(result, used) -> list[str]:
     machines = {f"{record['about']['device']}, torch {record['about']['torch']}" for record in used}
     notes.append(f"measured on: {'; '.join(sorted(machines))}")
     counts = {len(seeds) for of in result.values.values() for seeds in list(of.values())[:1]}
-    if min(counts, default=0) < 5:
-        fewest = min(counts, default=0)
+    if (fewest := min(counts, default=5)) < 5:
         notes.append(
             f"{fewest} seed{'s' * (fewest != 1)}: only large differences can be told from chance (5 are better)"
         )
@@ -137,7 +137,8 @@ def _notes(result, used) -> list[str]:
         )
     if missing := [row for row in result.table.rows if row not in result.values and row not in result.failed]:
         notes.append(f"not measured yet: {', '.join(missing)}")
-    notes += [f"{row}: {count} runs failed (the loss was no finite number)" for row, count in result.failed.items()]
+    for row, count in result.failed.items():
+        notes.append(f"{row}: {count} run{'s' * (count != 1)} failed (the loss was no finite number)")
     return notes
 
 

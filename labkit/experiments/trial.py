@@ -117,7 +117,7 @@ def settings(job: Job, root: str | None) -> tuple[dict, dict]:
         "rate": row.settings[job.setting]["rate"],
         "late centroids": row.late,
     }
-    return decided, store.code_version(loss)
+    return decided, store.code_version(parts.network(recipe.network, train, dim), loss)
 
 
 def run(job: Job, root: str | None = None, device: str = "auto", processes: int | None = None) -> dict:
@@ -133,7 +133,7 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
     row, recipe, dim = definition(job)
     intervals, steps = recipes.steps_of(recipe, job.kind)
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
-    network = InSpace(parts.network(recipe.network, train.shape, dim), row.space)
+    network = InSpace(parts.network(recipe.network, train, dim), row.space)
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
@@ -154,6 +154,7 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
             ),
             device=device,
+            precision=precision(job.size, device),
             processes=processes,
             compile=recipe.compile and device.type == "cuda",
             progress=False,
@@ -175,6 +176,15 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
         "processes": world,
         **_cost(started, cpu),
     }
+
+
+def precision(size: str, device: torch.device) -> str:
+    """bf16 at full size where the device computes in it, as `fit` chooses for a GPU; else what `fit` chooses.
+
+    A CPU without its own bf16 would take ten times as long.
+    """
+    computes = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if size == "full" and computes else "auto"
 
 
 def _processes(asked: int | None) -> int:
