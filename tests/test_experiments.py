@@ -154,8 +154,8 @@ def test_a_run_is_the_same_again_and_all_losses_of_a_seed_start_from_one_network
     assert set(tuning["results"]) == {"closest accuracy", "recall@1"} and tuning["curve"] == {}
 
 
-@pytest.mark.parametrize("size, like", [("full", "mnist"), ("reduced", "fashion_mnist")])
-def test_the_networks_of_the_sizes_learn(size, like, monkeypatch):
+@pytest.mark.parametrize("size, like, setting", [("full", "mnist", 2), ("reduced", "fashion_mnist", 0)])
+def test_the_networks_of_the_sizes_learn(size, like, setting, monkeypatch):
     small = {**recipe._DATASETS[size][like], "steps": 16, "batches": {"batch_size": 32}, "augment": None}
     monkeypatch.setitem(recipe._DATASETS[size], "digits", small)
     monkeypatch.setitem(recipe._OF_SIZE, size, {**recipe._OF_SIZE[size], "points": 2})
@@ -164,8 +164,8 @@ def test_the_networks_of_the_sizes_learn(size, like, monkeypatch):
         dataclasses.replace(some, images=some.images.repeat_interleave(2, 2).repeat_interleave(2, 3)) for some in found
     ]
     monkeypatch.setattr(trial, "images", lambda name, root: digits)
-    done = trial.run(trial.Job("exponential_triplet", size, "digits", BASELINE, "final", 0, 0), device="cpu")
-    assert done["results"]["closest accuracy"] > 0.4 and done["curve"]["loss"][1] < done["curve"]["loss"][0]
+    done = trial.run(trial.Job("exponential_triplet", size, "digits", BASELINE, "final", 0, setting), device="cpu")
+    assert done["results"]["closest accuracy"] > 0.5 and done["curve"]["loss"][1] < done["curve"]["loss"][0]
 
 
 def test_the_filters_of_the_large_network_whiten_the_patches_of_its_images():
