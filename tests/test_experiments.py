@@ -207,6 +207,16 @@ def test_only_full_size_computes_in_bf16_on_a_cpu_that_can(monkeypatch):
     assert trial.precision("full", torch.device("cuda")) == "auto"  # where `fit` chooses
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert trial.precision("full", cpu) == "auto"
+    asked = []
+
+    def diverges(*_, precision, **__):
+        asked.append(precision)
+        raise FloatingPointError
+
+    monkeypatch.setattr(trial.training, "fit", diverges)
+    monkeypatch.setattr(trial, "precision", lambda size, device: f"{size} on {device}")
+    trial.run(trial.Job("recipe", "tiny", "digits", BASELINE, "final", 0, 0), device="cpu")
+    assert asked == ["tiny on cpu"]
 
 
 def test_a_run_that_diverges_is_recorded_as_failed(monkeypatch):
@@ -425,6 +435,20 @@ def test_rows_that_failed_are_named_and_not_taken_for_missing(tmp_path):
     write_records(tmp_path, "recipe", "mnist", {BASELINE: [None]})
     (result,) = report.results("recipe", "reduced", folder=tmp_path)
     assert result.failed == {BASELINE: 1} and not any("seed" in note for note in result.notes)
+
+
+def test_the_report_says_whether_the_code_has_changed_since(tmp_path, monkeypatch):
+    write_records(tmp_path, "recipe", "mnist", {BASELINE: [0.9]})
+    path = store.path_of("recipe", "reduced", tmp_path)
+    now = store.file_version("loop.py")
+    path.write_text(path.read_text("utf-8").replace(now, "0" * 8), "utf-8")
+
+    def notes():
+        return report.results("recipe", "reduced", folder=tmp_path)[0].notes
+
+    assert "measured with another version of loop.py" in notes()
+    monkeypatch.setattr(store, "ALIKE", {("loop.py", "0" * 8): now})
+    assert not any("another version" in note for note in notes())
 
 
 def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
