@@ -178,6 +178,17 @@ def _in_process(fabric, function: Callable, link: torch.Tensor, job) -> None:
     if fabric.device.type == "cpu":
         torch.set_num_threads(1)  # the processes are the threads; a forked one can hang with more
     function(fabric, link, job)
+    disconnect()
+
+
+def disconnect() -> None:
+    """Leave the process group, if there is one, while Python still runs.
+
+    A thread of Gloo may hold the tensors of the last exchange a little longer than the exchange takes. If it lets go of
+    them while Python is shutting down, the process is aborted (SIGABRT) although all its work is done.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _check_picklable(name: str, value) -> None:

@@ -5,6 +5,7 @@ The loop itself is written out in `labkit.loop`. `labkit.job` holds the argument
 what is written to disk, `labkit.running` devices, processes, the progress bar and Ctrl-C.
 """
 
+import atexit
 import dataclasses
 import functools
 import math
@@ -169,6 +170,8 @@ def _fit_here(job: Job, place: running.Place, link: torch.Tensor) -> History:
     show = job.progress and fabric.is_global_zero
     with running.ProgressBar(show, job.epochs, job.total_steps, (run.steps, run.begun)) as run.bar:
         run.train()
+    if place.start == "torchrun":
+        atexit.register(running.disconnect)  # only at the end: more runs may follow
     return run.history
 
 

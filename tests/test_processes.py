@@ -284,8 +284,17 @@ def test_notebooks_fork_and_scripts_spawn(monkeypatch):
 # ---- scripts, torchrun, notebooks
 
 SCRIPT = """
-import functools, sys, torch
+import atexit, functools, os, sys, torch
 from labkit import data, losses, networks, training
+
+def threads():
+    tasks = "/proc/self/task"
+    return [open(f"{tasks}/{task}/comm").read() for task in os.listdir(tasks)] if sys.platform == "linux" else []
+
+@atexit.register  # runs last, as the one that was registered first
+def connected():
+    if torch.distributed.is_initialized() or any("gloo" in name for name in threads()):
+        print("still connected", threads())
 
 def main(processes):
     torch.manual_seed(0)
@@ -313,6 +322,7 @@ def test_a_script_trains_in_new_processes(tmp_path, capsys):
     exec(SCRIPT.replace("__main__", "never"), in_one_process := {})
     in_one_process["main"](1)
     one, two = capsys.readouterr().out, done.stdout
+    assert "still connected" not in two
     assert two.startswith("10 steps") and float(two.split()[-1]) == pytest.approx(float(one.split()[-1]), rel=1e-6)
     bars = re.split(r"[\r\n]+", done.stderr)  # nothing else there
     assert all(line == "" or line.startswith("epoch ") for line in bars)
@@ -324,6 +334,7 @@ def test_torchrun_is_noticed(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     done = run_script(tmp_path, *torchrun, "script.py", "0")
     assert done.returncode == 0, done.stderr
+    assert "still connected" not in done.stdout
     one, other = done.stdout.splitlines()  # each process has the trained network
     assert one == other and one.startswith("10 steps")
     assert "deprecated" not in done.stderr and "Initializing" not in done.stderr
