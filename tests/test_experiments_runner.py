@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,9 +68,18 @@ def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
     assert {"closest accuracy", "recall@1", "MAP@R", "accuracy"} <= finals[0]["results"].keys()
     about = finals[0]["about"]
     assert {"python", "torch", "device", "machine", "threads"} <= about.keys()
+    assert about["precision"] == "32-true"
     text = "".join(map(str, found))
     assert str(Path.home()) not in text and str(finished) not in text and (platform.node() or "no name") not in text
     assert finals[0]["seconds"] > 0 and finals[0]["processes"] == 1
+
+
+@pytest.mark.parametrize("table, precision", [("center", "bf16-mixed"), ("distancing", "32-true")])
+def test_a_record_names_the_precision_in_which_its_run_was_computed(table, precision, monkeypatch):
+    monkeypatch.setattr(runner, "_runs", lambda table: types.SimpleNamespace(run=lambda *arguments: {}))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    job = trial.Job(table, "full", "mnist", BASELINE, "final", 0, 0)
+    assert runner._run(job, None, "cpu", 1)["about"]["precision"] == precision
 
 
 def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):

@@ -185,11 +185,13 @@ def _runs(table):
 
 def _run(job, root, device, processes):
     """What a run has measured, and what it ran on."""
-    measured = _runs(table_named(job.table)).run(job, root, device, processes)
+    table, chosen = table_named(job.table), running.choose_device(device)
+    measured = _runs(table).run(job, root, device, processes)
     about = records.about()
-    if running.choose_device(device).type == "cpu":
+    if chosen.type == "cpu":
         about["device"] = "cpu"
-    return {**measured, "about": about}
+    asked = trial.precision(job.size, chosen) if table.runs == "trial" else "auto"
+    return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
 
 
 class _Here:
