@@ -77,9 +77,10 @@ def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
 @pytest.mark.parametrize("table, precision", [("center", "bf16-mixed"), ("distancing", "32-true")])
 def test_a_record_names_the_precision_in_which_its_run_was_computed(table, precision, monkeypatch):
     monkeypatch.setattr(runner, "_runs", lambda table: types.SimpleNamespace(run=lambda *arguments: {}))
+    monkeypatch.setattr(runner, "_checkpoint", lambda *arguments: None)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     job = trial.Job(table, "full", "mnist", BASELINE, "final", 0, 0)
-    assert runner._run(job, None, "cpu", 1)["about"]["precision"] == precision
+    assert runner._run(job, None, "cpu", 1, None)["about"]["precision"] == precision
 
 
 def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
@@ -185,6 +186,42 @@ def test_the_record_of_an_ensemble_names_what_decides_it():
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
         ensembling.run(replace(jobs[0], size="tiny"), processes=2)
+
+
+def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
+    monkeypatch.setitem(recipe._OF_SIZE, "full", {"network": "lenet", "dim": 8, "rate": 0.01, "points": 2})
+    monkeypatch.setitem(recipe._FULL, "digits", {"steps": 120, "batches": {"batch_size": 40}, "augment": None})
+    make_loss, curve_point, steps, slow = trial.make_loss, trial.curve_point, [], [0.0]
+
+    def counted(*arguments):
+        loss = make_loss(*arguments)
+        loss.register_forward_hook(lambda *_: steps.append(time.sleep(slow[0])))
+        return loss
+
+    def cut_short(*arguments, **options):
+        raise RuntimeError("the power fails")
+
+    def record(folder):
+        asked = runner.Measurement("recipe", "full", ["digits"], seeds=1, folder=folder)
+        assert runner.measure(asked, device="cpu", progress=False) == 1
+        assert [path.name for path in folder.iterdir()] == ["recipe.jsonl"]  # what was saved on the way is gone
+        (found,) = asked.records.values()
+        return found
+
+    monkeypatch.setattr(trial, "make_loss", counted)
+    whole = record(tmp_path / "whole")
+    assert len(steps) == 120 and whole["processor seconds"] > 0
+    monkeypatch.setattr(trial, "curve_point", cut_short)  # after 60 steps
+    slow[0] = 0.05
+    with pytest.raises(RuntimeError, match="the power fails"):
+        record(tmp_path / "cut")
+    monkeypatch.setattr(trial, "curve_point", curve_point)
+    steps.clear()
+    slow[0] = 0.0
+    gone_on = record(tmp_path / "cut")
+    assert len(steps) == 70  # it was saved after 50
+    assert gone_on["results"] == whole["results"] and gone_on["curve"] == whole["curve"]
+    assert gone_on["seconds"] > 50 * 0.05 and "processor seconds" not in gone_on
 
 
 # ---- in other processes

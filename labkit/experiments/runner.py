@@ -1,7 +1,7 @@
 """Measuring a paper table: which runs are still to do, and doing them side by side in processes of their own.
 
 Only the process that was called writes records. It adds one as a run ends, so that a kill at any moment costs at most
-the runs in hand; called again, it goes on with what is missing.
+the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
 """
 
 import importlib
@@ -152,7 +152,8 @@ def measure(measurement: Measurement, jobs=1, device="auto", processes=None, min
     first = not torchrun or int(os.environ["RANK"]) == 0
     with store.only_writer(measurement.path) if first else nullcontext():
         measurement.load()  # another command may have added some
-        return _measure(measurement, jobs, (measurement.root, device, processes), torchrun, first, minutes, progress)
+        options = measurement.root, device, processes, measurement.path.parent
+        return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
 
 
 def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
@@ -174,6 +175,8 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
             for job, measured in runs.ended():
                 bar.set_description(job.name())
                 measurement.keep(job, measured, write=first)
+                if first and (checkpoint := _checkpoint(job, *options)):
+                    checkpoint.unlink(missing_ok=True)
                 bar.update()
                 made += 1
 
@@ -183,15 +186,28 @@ def _runs(table):
     return importlib.import_module(f"labkit.experiments.{table.runs}")
 
 
-def _run(job, root, device, processes):
+def _run(job, root, device, processes, folder):
     """What a run has measured, and what it ran on."""
     table, chosen = table_named(job.table), running.choose_device(device)
-    measured = _runs(table).run(job, root, device, processes)
+    path = _checkpoint(job, root, device, processes, folder)
+    measured = _runs(table).run(job, root, device, processes, **({"checkpoint": path} if path else {}))
     about = records.about()
     if chosen.type == "cpu":
         about["device"] = "cpu"
     asked = trial.precision(job.size, chosen) if table.runs == "trial" else "auto"
     return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
+
+
+def _checkpoint(job, root, device, processes, folder):
+    """Where a run that takes hours, one of full size on a CPU, is saved on the way; None for all others.
+
+    The name stands for everything that decides the run, so that it is never gone on with in another way.
+    """
+    if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    decided = [asdict(job), *trial.settings(job, root), trial.world_of(processes)]
+    return folder / f"{job.table}_{store.digest(decided)}.ckpt"
 
 
 class _Here:
@@ -276,11 +292,11 @@ class _Side:
         return found
 
 
-def _work(connection, root, device, processes):
+def _work(connection, *options):
     """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if running.choose_device(device).type == "cpu":
+    if running.choose_device(options[1]).type == "cpu":
         torch.set_num_threads(1)
     while True:
         try:
@@ -288,7 +304,7 @@ def _work(connection, root, device, processes):
         except EOFError:
             return
         try:
-            connection.send(_run(job, root, device, processes))
+            connection.send(_run(job, *options))
         except Exception:
             connection.send(traceback.format_exc())
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -120,12 +121,21 @@ def settings(job: Job, root: str | None) -> tuple[dict, dict]:
     return decided, store.code_version(parts.network(recipe.network, train, dim), loss)
 
 
-def run(job: Job, root: str | None = None, device: str = "auto", processes: int | None = None) -> dict:
+def run(
+    job: Job,
+    root: str | None = None,
+    device: str = "auto",
+    processes: int | None = None,
+    checkpoint: Path | None = None,
+) -> dict:
     """Train and measure; returns {"results": {metric: number}, "curve": {metric: [number]}, "seconds": ..., ...}.
 
+    checkpoint: where training is saved every 50 steps, and from where it goes on if it was cut short. The seconds are
+    then those of all sittings, without what a kill has lost; there are no processor seconds.
     A run whose loss stops being a finite number has results {"failed": why} and no curve.
     """
     started, cpu = time.perf_counter(), time.process_time()
+    goes_on = checkpoint is not None and checkpoint.exists()
     train, test = images(job.dataset, root)
     unseen = has_unseen_classes(train, test)
     if job.kind == "tuning":
@@ -137,11 +147,12 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
-    world = _processes(processes)
+    world = world_of(processes)
     if world > 1:
         network = _synchronized(network, device)
     elif device.type == "cuda":
         train, test = train.to(device), test.to(device)
+    before = time.perf_counter()
     try:
         history = training.fit(
             network,
@@ -153,6 +164,8 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
             validate=functools.partial(
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
             ),
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint and 50,
             device=device,
             precision=precision(job.size, device),
             processes=processes,
@@ -161,6 +174,7 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
         )
     except FloatingPointError as error:
         return {"results": {"failed": str(error).split(". ")[0]}, "curve": {}, **_cost(started, cpu)}
+    started += time.perf_counter() - before - history.seconds
     if job.kind == "tuning":
         results = {name: values[-1] for name, values in history.metrics.items()}
         curve = {}
@@ -174,7 +188,7 @@ def run(job: Job, root: str | None = None, device: str = "auto", processes: int 
         "curve": rounded,
         "images a second": round(history.images_per_second),
         "processes": world,
-        **_cost(started, cpu),
+        **_cost(started, None if goes_on else cpu),
     }
 
 
@@ -187,7 +201,8 @@ def precision(size: str, device: torch.device) -> str:
     return "bf16-mixed" if size == "full" and computes else "auto"
 
 
-def _processes(asked: int | None) -> int:
+def world_of(asked: int | None) -> int:
+    """How many processes share a run: those of torchrun, or as many as were asked for."""
     torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return int(os.environ["WORLD_SIZE"]) if torchrun else asked or 1
 
@@ -223,10 +238,8 @@ def chosen(table: Table, row: str, dataset: str, records: dict) -> int | None:
 
 
 def _cost(started, cpu):
-    return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "processor seconds": round(time.process_time() - cpu, 1),
-    }
+    cost = {"seconds": round(time.perf_counter() - started, 1)}
+    return cost if cpu is None else {**cost, "processor seconds": round(time.process_time() - cpu, 1)}
 
 
 # ---- measuring
