@@ -302,7 +302,8 @@ def main(processes):
     batches = data.Batches(data.load("digits"), batch_size=40, steps=5)
     history = training.fit(network, losses.ContrastiveLoss(), batches, 2, processes=processes, device="cpu",
                            optimizer=functools.partial(torch.optim.SGD, lr=0.1))
-    print(f"{history.steps} steps, {network.embedding.weight.double().norm():.10f}")
+    # the end of the line with it, because torchrun leaves standard output unbuffered and both processes write there
+    sys.stdout.write(f"{history.steps} steps, {network.embedding.weight.double().norm():.10f}\\n")
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
