@@ -11,7 +11,19 @@ from scipy.stats import ttest_rel
 from sklearn.decomposition import PCA
 
 from labkit import data, records
-from labkit.experiments import curves, definitions, large, measured, parts, recipe, report, show, store, trial
+from labkit.experiments import (
+    curves,
+    definitions,
+    large,
+    measured,
+    parts,
+    photographs,
+    recipe,
+    report,
+    show,
+    store,
+    trial,
+)
 from labkit.experiments.definitions import BASELINE, TABLES
 
 TRAINED = [name for name in TABLES if TABLES[name].runs == "trial"]
@@ -200,6 +212,48 @@ def test_the_large_network_begins_with_whitened_images_and_small_embeddings_and_
     torch.testing.assert_close(network.eval()(large_images), network(halved))
 
 
+def test_the_network_for_photographs_measures_the_mean_over_an_image_and_its_mirror_image():
+    torch.manual_seed(0)
+    images = data.Images(torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8), torch.arange(40) % 2, ("a", "b"))
+    network = photographs.TenConvolutions(images, 16, widths=(8, 12, 16))
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) + 1 == 10  # the first is a buffer
+    assert "filters" in dict(network.named_buffers())
+    pixels = torch.randn(8, 3, 64, 64)
+    assert network(pixels).norm(dim=1).max() < 3
+    halved = torch.nn.functional.avg_pool2d(pixels, 2)
+    one, mirrored = network.eval()(halved), network(halved.flip(3))
+    torch.testing.assert_close(one, mirrored)
+    torch.testing.assert_close(one, network(pixels))
+    for layer in network.modules():  # what training computes, with eval mode's normalization
+        layer.training = layer is network
+    views = [network(halved), network(halved.flip(3))]
+    assert not torch.allclose(*views, atol=0.01)
+    torch.testing.assert_close(one, sum(views) / 2)
+
+
+def test_a_stage_is_bypassed_and_begins_with_identities():
+    torch.manual_seed(0)
+    stage = photographs.Stage(2, 4).eval()
+    images = torch.rand(3, 2, 8, 8)
+    first = torch.nn.functional.gelu(torch.nn.functional.max_pool2d(images, 2))
+    torch.testing.assert_close(stage.first(images)[:, :2], first, rtol=1e-4, atol=1e-4)
+    inner = torch.nn.functional.gelu(first)
+    torch.testing.assert_close(stage(images)[:, :2], torch.nn.functional.gelu(first + inner), rtol=1e-4, atol=1e-4)
+
+
+def test_a_shift_moves_64_times_as_far_as_a_bias():
+    images = torch.randn(5, 3, 4, 4)
+    shift, bias = photographs.Shift(3), torch.nn.Parameter(torch.zeros(3))
+    moved = []
+    for parameter, shifted in ((shift.eighth, shift), (bias, lambda x: x + bias.view(-1, 1, 1))):
+        optimizer = torch.optim.SGD([parameter], lr=0.01, momentum=0.9, nesterov=True)
+        (shifted(images) * images).sum().backward()
+        optimizer.step()
+        moved.append((shifted(images) - images).detach())
+    torch.testing.assert_close(moved[0], 64 * moved[1], rtol=1e-3, atol=1e-4)
+    assert shift(images.bfloat16()).dtype == torch.bfloat16
+
+
 def test_only_full_size_computes_in_bf16_on_a_cpu_that_can(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
@@ -317,6 +371,9 @@ def test_the_version_holds_the_files_of_network_and_loss_and_not_those_of_others
     assert "losses/pedcc.py" not in of_both and "losses/center.py" not in of_pedcc
     of_large = store.code_version(parts.network("seven convolutions", DIGITS, 8), loss_of("pedcc", "center"))
     assert of_large.keys() - of_both.keys() == {"experiments/large.py"}
+    of_photographs = store.code_version(parts.network("ten convolutions", DIGITS, 8), loss_of("pedcc", "center"))
+    assert of_photographs.keys() - of_large.keys() == {"experiments/photographs.py"}
+    assert "experiments/large.py" in of_photographs
 
 
 def test_a_version_that_does_the_same_fits_and_no_other(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The network of the full size, for a GPU.
+"""The network of the full size, for a GPU; photographs have a larger one made from it (photographs.py).
 
 Its first layer, its widths and the order of its layers are those of the network in "94% on CIFAR-10 in 3.29 Seconds on
 a Single GPU" (Jordan 2024). Of that paper's means it has the two that lie in the network: first filters that make the

@@ -11,6 +11,7 @@ from torch import nn
 
 from labkit.data import Images
 from labkit.experiments.large import SevenConvolutions
+from labkit.experiments.photographs import TenConvolutions
 from labkit.experiments.recipe import Recipe
 from labkit.networks import LeNet
 
@@ -65,9 +66,12 @@ def network(name: str, images: Images, dim: int) -> nn.Module:
         return LeNet(dim, channels, side)
     if name == "seven convolutions":
         return SevenConvolutions(images, dim)
+    if name == "ten convolutions":
+        return TenConvolutions(images, dim)
     if name == "three convolutions":
         return ThreeConvolutions(dim, channels, side)
-    raise ValueError(f"network: got {name!r}, expected 'seven convolutions', 'three convolutions' or 'lenet'")
+    known = "'ten convolutions', 'seven convolutions', 'three convolutions' or 'lenet'"
+    raise ValueError(f"network: got {name!r}, expected {known}")
 
 
 def _convolution(inputs, outputs, size=3, stride=1):

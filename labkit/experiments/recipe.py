@@ -16,7 +16,7 @@ SIZES = ("full", "reduced", "tiny")
 class Recipe:
     """What all losses share on one dataset.
 
-    network       "seven convolutions", "three convolutions" or "lenet" (labkit.experiments.parts)
+    network       "ten", "seven" or "three convolutions", or "lenet" (labkit.experiments.parts)
     dim           length of an embedding
     steps         steps of a run; a tuning run makes half as many
     batches       what `labkit.data.Batches` draws: {"batch_size": B}, or classes_per_batch and samples_per_class
@@ -47,7 +47,13 @@ class Recipe:
 
 DIGITS = Augment(shift=2)
 CLOTHES = Augment(shift=2, flip=True)
-PHOTOGRAPHS = Augment(shift=4, flip=True, erase=0.5)
+PHOTOGRAPHS = dict(
+    network="ten convolutions",
+    rate=0.2,
+    weight_decay=1.5e-3,
+    batches={"batch_size": 512},
+    augment=Augment(shift=4, flip=True, erase=0.75),
+)
 
 # What is drawn a step: images at random where a batch then holds at least two images of every class or so; else P
 # classes with K images each. Pair losses need positives, and every loss gets the same batches.
@@ -64,15 +70,15 @@ _REDUCED = {
     "orl-faces": dict(steps=300, batches=PEOPLE, augment=Augment(shift=3, flip=True, contrast=0.2)),
     "olivetti": dict(steps=300, batches=PEOPLE, augment=Augment(shift=3, flip=True, contrast=0.2)),
 }
-_FULL = {  # steps: about 9 rounds of MNIST, 21 of Fashion-MNIST, 22 of CIFAR-10
+_FULL = {  # steps: about 9 rounds of MNIST, 21 of Fashion-MNIST, 36 of CIFAR-10
     "mnist": dict(steps=1100, batches={"batch_size": 512}, augment=Augment(shift=2, rotation=10, crop=0.9)),
     "fashion_mnist": dict(steps=2500, batches={"batch_size": 512}, augment=Augment(shift=2, flip=True, erase=0.3)),
     "kmnist": dict(steps=3600, batches={"batch_size": 512}, augment=Augment(shift=2, rotation=5)),
     "emnist": dict(steps=4800, batches={"batch_size": 512}, augment=Augment(shift=2, rotation=10, crop=0.9)),
-    "cifar10": dict(steps=2200, batches={"batch_size": 512}, augment=PHOTOGRAPHS),
-    "cifar10-jpeg75": dict(steps=2200, batches={"batch_size": 512}, augment=PHOTOGRAPHS),
-    "cifar100": dict(steps=5800, batches={"batch_size": 512}, augment=PHOTOGRAPHS),
-    "tiny-imagenet": dict(steps=6000, batches={"batch_size": 512}, augment=PHOTOGRAPHS),
+    "cifar10": dict(steps=3500, **PHOTOGRAPHS),
+    "cifar10-jpeg75": dict(steps=3500, **PHOTOGRAPHS),
+    "cifar100": dict(steps=5800, **PHOTOGRAPHS),
+    "tiny-imagenet": dict(steps=6000, **PHOTOGRAPHS),
     "omniglot28": dict(
         steps=6000,
         batches={"classes_per_batch": 64, "samples_per_class": 8},
@@ -97,7 +103,7 @@ def recipe(size: str, dataset: str) -> Recipe:
     if not has_recipe(size, dataset):
         known = ", ".join(_DATASETS[size])
         raise ValueError(f"dataset: got {dataset!r}, expected one of {known} in size {size!r}")
-    return Recipe(**_OF_SIZE[size], **_DATASETS[size][dataset])
+    return Recipe(**{**_OF_SIZE[size], **_DATASETS[size][dataset]})
 
 
 def has_recipe(size: str, dataset: str) -> bool:

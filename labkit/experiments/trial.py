@@ -132,7 +132,8 @@ def run(
 
     checkpoint: where training is saved every 50 steps, and from where it goes on if it was cut short. The seconds are
     then those of all sittings, without what a kill has lost; there are no processor seconds.
-    A run whose loss stops being a finite number has results {"failed": why} and no curve.
+    A run whose loss stops being a finite number has results {"failed": why}, no curve, and the costs of its last
+    sitting only.
     """
     started, cpu = time.perf_counter(), time.process_time()
     goes_on = checkpoint is not None and checkpoint.exists()
