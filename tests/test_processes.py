@@ -1,5 +1,6 @@
 """Several processes: the same gradients as one, and everything that fit does otherwise too."""
 
+import atexit
 import functools
 import multiprocessing
 import os
@@ -284,12 +285,15 @@ def test_notebooks_fork_and_scripts_spawn(monkeypatch):
 # ---- scripts, torchrun, notebooks
 
 SCRIPT = """
-import atexit, functools, os, sys, torch
+import atexit, contextlib, functools, glob, sys, torch
 from labkit import data, losses, networks, training
 
 def threads():
-    tasks = "/proc/self/task"
-    return [open(f"{tasks}/{task}/comm").read() for task in os.listdir(tasks)] if sys.platform == "linux" else []
+    names = []
+    for name in glob.glob("/proc/self/task/*/comm"):  # only Linux has it
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            names.append(open(name).read())
+    return names
 
 @atexit.register  # runs last, as the one that was registered first
 def connected():
@@ -321,6 +325,7 @@ def test_a_script_trains_in_new_processes(tmp_path, capsys):
     done = run_script(tmp_path, sys.executable, "script.py", "2")
     assert done.returncode == 0, done.stderr
     exec(SCRIPT.replace("__main__", "never"), in_one_process := {})
+    atexit.unregister(in_one_process["connected"])  # which is for the end of a script
     in_one_process["main"](1)
     one, two = capsys.readouterr().out, done.stdout
     assert "still connected" not in two
