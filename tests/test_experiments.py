@@ -218,6 +218,7 @@ def test_the_network_for_photographs_measures_the_mean_over_an_image_and_its_mir
     network = photographs.TenConvolutions(images, 16, widths=(8, 12, 16))
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) + 1 == 10  # the first is a buffer
     assert "filters" in dict(network.named_buffers())
+    assert not any(layer.affine for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d))
     pixels = torch.randn(8, 3, 64, 64)
     assert network(pixels).norm(dim=1).max() < 3
     halved = torch.nn.functional.avg_pool2d(pixels, 2)

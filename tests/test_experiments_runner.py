@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from labkit import data, ensembles, networks
+from labkit import data, ensembles, networks, records
 from labkit.cli import main
 from labkit.experiments import definitions, ensembling, recipe, report, runner, store, trial
 from labkit.experiments.definitions import BASELINE, TABLES
@@ -301,6 +301,29 @@ def test_a_run_shared_by_new_processes_is_that_of_one(finished, monkeypatch):
     job = trial.Job("center", "tiny", "digits", BASELINE, "final", 0, 1)
     one, two = (trial.run(job, device="cpu", processes=count) for count in (None, 2))
     assert two["processes"] == 2 and two["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+
+
+# ---- what is committed
+
+
+def stand_in(dataset, root):
+    """Training and test images with the shape and the number of classes of a dataset, which need not be at hand."""
+    shape = {"cifar10-jpeg75": (3, 32, 32), "orl-faces": (1, 64, 64)}.get(dataset, (1, 28, 28))
+    count = {"orl-faces": 30, "omniglot28": 964}.get(dataset, 10)
+    images = torch.zeros(count, *shape, dtype=torch.uint8)
+    return (data.Images(images, torch.arange(count), tuple(map(str, range(count)))),) * 2
+
+
+@pytest.mark.parametrize("path", sorted((records.DATA / "measured").glob("*.jsonl")), ids=lambda path: path.stem)
+def test_committed_records_fit_the_present_settings_and_code_and_none_is_missing(path, monkeypatch):
+    found = store.read(path)
+    contents = {record["dataset"]: record["settings"]["content"] for record in found}
+    monkeypatch.setattr(trial, "content", lambda dataset, root: contents[dataset])
+    monkeypatch.setattr(trial, "images", stand_in)
+    monkeypatch.setattr(data, "available", lambda *dataset: True)
+    seeds = 1 + max(record["seed"] for record in found if record["kind"] == "final")
+    asked = runner.Measurement(found[0]["table"], found[0]["size"], list(contents), seeds=seeds)
+    assert asked.done() == asked.total() == len(found) and not asked.jobs()
 
 
 # ---- the commands
