@@ -1,7 +1,7 @@
 """What the recipes name: the networks, the optimizer and the schedule.
 
 They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date. The
-network of the full size has a file of its own: a change to it leaves the records of the reduced size alone.
+networks of the full size have files of their own: a change to one leaves the records of the reduced size alone.
 """
 
 import functools
