@@ -14,7 +14,7 @@ from queue import Empty
 
 import pytest
 
-from labkit.notebooks import KERNEL_ENVIRONMENT
+from course.notebooks import KERNEL_ENVIRONMENT
 
 OUTPUT_TIMEOUT = 60  # seconds; nbval's own 5 are too few on a busy machine
 HEARTBEAT = 1  # seconds after which a dead kernel is noticed; nbval waits for the cell's whole time, 2000 s

@@ -157,10 +157,10 @@ def main(arguments):
         return 0
     set_up()
     if not arguments:
-        return run("labkit", "open")
+        return run("course", "open")
     if arguments[0] == "test":
         return test(arguments[1:])
-    return run("labkit", *(["--help"] if arguments == ["help"] else arguments))
+    return run("course", *(["--help"] if arguments == ["help"] else arguments))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import softplus
 
 from labkit import checks
-from labkit.similarities import cosine_similarities
+from labkit.distances import cosine_similarities
 
 
 class CircleLoss(torch.nn.Module):

@@ -3,10 +3,9 @@
 import torch
 
 from labkit import checks
-from labkit.distances import paired_distances, result_dtype
+from labkit.distances import cosine_similarities, paired_distances, result_dtype
 from labkit.embeddings import l2
 from labkit.losses.softmax import margin_cross_entropy
-from labkit.similarities import cosine_similarities
 
 
 class PEDCCLoss(torch.nn.Module):

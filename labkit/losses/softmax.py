@@ -22,9 +22,8 @@ import torch
 from torch.nn.functional import cross_entropy, linear, multi_margin_loss
 
 from labkit import checks
-from labkit.distances import result_dtype
+from labkit.distances import cosine_similarities, result_dtype
 from labkit.embeddings import l2
-from labkit.similarities import cosine_similarities
 
 
 class _Classifier(torch.nn.Module):

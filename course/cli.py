@@ -1,0 +1,359 @@
+"""The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+# What a command needs is imported when it runs: `labkit --help` must not wait for torch.
+
+
+class Commands(click.Group):
+    """A group whose commands tell expected errors in one line, without a traceback, and end with status 1."""
+
+    def invoke(self, context):
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except (ValueError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def list_commands(self, context):
+        """The commands in the order in which they are written here."""
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="labkit")
+def main():
+    """The course of hands-on labs on deep metric learning.
+
+    A lab is named by its number (04), its name, or its path.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no ✓ must not end a command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def labs_named(names):
+    """The paths of some labs, of all when none is named."""
+    from course import notebooks
+
+    found = [notebooks.find_lab(name) for name in names] or notebooks.labs()
+    if not found:
+        raise click.ClickException(f"there are no notebooks in {notebooks.NOTEBOOKS}")
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------- for everyone
+
+
+@main.command("open")
+@click.argument("lab", default="00")
+@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
+def open_course(lab, port, no_browser):
+    """Open the course, or one LAB, in JupyterLab.
+
+    The server listens on this machine alone and asks for a token, which the browser gets with the address.
+    """
+    from course import notebooks, presenting
+
+    presenting.open_lab(notebooks.find_lab(lab), root=notebooks.ROOT, port=port, open_browser=not no_browser)
+
+
+@main.command("lab")
+@click.argument("lab")
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Another value for a parameter.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. Default: build/NAME-DATE-TIME.ipynb")
+def run_lab(lab, values, out):
+    """Execute a LAB with other parameters, for example full size.
+
+    \b
+        labkit lab 04 -p DATASET mnist -p EPOCHS 10 --out build/04_mnist.ipynb
+
+    The parameters are those of the lab's cell tagged `parameters`; a wrong name lists them. The lab in the course
+    stays as it is: an executed copy is written. All processor threads, and the GPU if there is one, are used.
+    """
+    from course import notebooks
+
+    values = {name: notebooks.typed(text) for name, text in values}
+    try:
+        click.echo(f"written: {notebooks.run_lab(notebooks.find_lab(lab), values, out)}")
+    except notebooks.CellFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.group(cls=Commands)
+def data():
+    """Datasets: which are there, and fetching more."""
+
+
+@data.command("list")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+def list_datasets(root):
+    """List the datasets, and which of them are there."""
+    from labkit.data import available, data_folder, names
+
+    click.echo(f"in {data_folder(root)}:")
+    for name in names():
+        there = [split for split in ("train", "test") if available(name, split, root)]
+        click.echo(f"  {name:14} {' and '.join(there) if there else f'not there: labkit data get {name}'}")
+
+
+@data.command("get")
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+def get_dataset(name, root):
+    """Fetch the dataset NAME, unless it is there, and read it once.
+
+    Files are checked against their SHA-256; an interrupted download is never taken for data.
+    """
+    from labkit.data import data_folder, load
+
+    for split in ("train", "test"):
+        images = load(name, split, root)
+        count, *shape = images.images.shape
+        size = "×".join(map(str, shape))
+        click.echo(f"{name} {split}: {count} images {size}, {len(images.classes)} classes, in {data_folder(root)}")
+
+
+@main.command()
+def doctor():
+    """Look for what is wrong with this machine, and say how to mend it.
+
+    Ends with status 1 when something is broken; notes do not count.
+    """
+    from course.doctor import examine
+
+    marks = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
+    broken = 0
+    for finding in examine():
+        broken += finding.state == "broken"
+        click.echo(f"{marks[finding.state]}  {finding.text}")
+        if finding.mend:
+            click.echo(f"        {finding.mend}")
+    click.echo(f"\n{broken} broken." if broken else "\nNothing is broken.")
+    sys.exit(1 if broken else 0)
+
+
+# ------------------------------------------------------------------------------------------------------ for instructors
+
+
+@main.command()
+@click.argument("lab")
+@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
+def present(lab, port, no_browser):
+    """Open a LAB as live slides, with working cells and widgets; no network is needed.
+
+    The slides are a copy: what is changed before the audience is not kept.
+    """
+    from course import notebooks, presenting
+
+    presenting.present(notebooks.find_lab(lab), port=port, open_browser=not no_browser)
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to. Default: build/student.")
+def student(labs, out):
+    """Write the students' version of LABS (default: all): stubs for solutions, no outputs, checks kept."""
+    from course import grading
+
+    for path in grading.write_student_versions(labs_named(labs), out):
+        click.echo(f"written: {path}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--lab", help="The lab that they answer. Default: what the files say.")
+@click.option("--cell-seconds", default=60, show_default=True, help="A cell that takes longer is stopped.")
+@click.option("--seconds", default=600, show_default=True, help="A notebook that takes longer is stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+def grade(files, lab, cell_seconds, seconds, as_json):
+    """Run filled-in notebooks and print a score for each exercise.
+
+    \b
+    SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights: with time limits and in a
+    temporary folder, but not in a sandbox. Grade where that is acceptable, such as in a container.
+
+    Checks are put back from the course before they run, so that an edited or deleted check counts all the same. A
+    cell that fails, or never ends, does not stop those after it. Beyond that, nothing is promised against cheating.
+
+    The status is 0 for low scores too, and 1 when a file could not be graded.
+    """
+    from course import grading, notebooks
+
+    lab = lab and notebooks.find_lab(lab)
+    results, failures = [], 0
+    for file in files:
+        try:
+            result = grading.grade(file, lab, cell_seconds, seconds)
+        except ValueError as error:
+            failures += 1
+            results.append({"file": str(file), "error": str(error)})
+            click.echo(f"{file}: cannot be graded: {error}", err=True)
+            continue
+        results.append(result.as_dict())
+        if not as_json:
+            click.echo(str(result))
+    if as_json:
+        click.echo(json.dumps(results, indent=1))
+    sys.exit(1 if failures else 0)
+
+
+# ------------------------------------------------------------------------------------------------------- for developers
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+def refresh(labs):
+    """Execute LABS (default: all) in fresh kernels and store their outputs in place.
+
+    They run just as nbval runs them. A lab in which a cell fails stays as it was, and the status is 1.
+    """
+    from course import notebooks
+
+    failures = 0
+    for path in labs_named(labs):
+        try:
+            click.echo(f"{path.stem}: {'changed' if notebooks.refresh(path) else 'as it was'}")
+        except notebooks.CellFailed as error:
+            failures += 1
+            click.echo(f"{path.stem}: FAILED\n{error}", err=True)
+    sys.exit(1 if failures else 0)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def bench(names):
+    """Measure speed against peers: the benchmarks NAMES (default: all), one after the other.
+
+    Prints a table of ratios and keeps it in data/measured/benchmarks.json.
+    """
+    from tools import bench as benchmarking
+
+    known = benchmarking.benchmarks()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.ClickException(f"benchmark: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    results = {}
+    for name in names or known:
+        click.echo(f"{name} ...", err=True)
+        try:
+            results[name] = benchmarking.measure(known[name])
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+    for line in benchmarking.table(results):
+        click.echo(line)
+    benchmarking.record(results, benchmarking.RECORD)
+    click.echo(f"written: {benchmarking.RECORD}")
+
+
+@main.command()
+@click.argument("modules", nargs=-1)
+@click.option("--sample", type=click.IntRange(1), help="Take at most so many mutants of each module, at random.")
+@click.option("--seed", default=0, show_default=True, help="Which sample.")
+@click.option("--processes", type=click.IntRange(1), help="Mutants run at a time. Default: one for each processor.")
+def mutants(modules, sample, seed, processes):
+    """Change the code in small ways and see whether the tests notice: mutation testing of MODULES.
+
+    \b
+        labkit mutants triplet evaluation --sample 50
+
+    By default all losses, embeddings, centroids, distancing and evaluation; each against the tests of its own name.
+    Prints what survived, as diffs, and a table. The status is 1 if less than 90 % were killed.
+    """
+    from tools import mutants as mutation
+
+    results = []
+    for path in mutation.modules(modules):
+        click.echo(f"{path.stem} ...", err=True)
+        results.append(mutation.measure(path, sample, seed, processes))
+        for diff in results[-1].survivors.values():
+            click.echo(diff)
+    for line in mutation.table(results):
+        click.echo(line)
+    if sample:
+        click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
+    sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
+
+
+# --------------------------------------------------------------------------------------------------- the papers' tables
+
+
+SIZES = ("full", "reduced", "tiny")
+
+
+def _listed(context, parameter, text):
+    """Make a list of "a,b"; rows, whose names hold commas, come as "a;b"."""
+    return [name.strip() for name in text.split(";" if parameter.name == "rows" else ",")] if text else None
+
+
+@main.command()
+@click.argument("table")
+@click.option("--datasets", callback=_listed, metavar="A,B", help="Default: those of the table that are at hand.")
+@click.option("--rows", callback=_listed, metavar="A;B", help="Names of rows. Default: all.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
+@click.option("--size", type=click.Choice(SIZES), help="Default: full with a GPU, else reduced.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--devices", type=click.IntRange(1), help="Processes for each run, each with its GPU.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs side by side.")
+@click.option("--minutes", type=float, help="Start no run any more after so many minutes.")
+@click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
+@click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")
+def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, folder, again):
+    """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
+
+    \b
+        labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
+
+    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
+    distancing_mobilenet_v2, recipe (cross-entropy alone).
+
+    Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
+    never mixed with new ones: the command then stops and says what differs.
+    """
+    from experiments import runner
+    from labkit.training import device as running
+
+    size = size or ("reduced" if running.choose_device(device).type == "cpu" else "full")
+    measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
+    try:
+        made = runner.measure(measurement, jobs, device, devices, minutes)
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
+    except RuntimeError as error:
+        raise click.ClickException(f"{error}\nFinished runs are kept, and the same command goes on") from error
+    missing = measurement.total() - measurement.done()
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one speaks
+        click.echo(f"{made} runs made, {missing} missing: {measurement.path}")
+
+
+@main.command()
+@click.argument("table")
+@click.option("--datasets", callback=_listed, metavar="A,B", help="Default: all that have records.")
+@click.option("--size", type=click.Choice(SIZES), help="Default: full where it was measured, else reduced.")
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
+@click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
+def report(table, datasets, size, form, folder, file):
+    """Show what was measured of a TABLE: mean ± standard error, published figures, and a test against the baseline.
+
+    The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
+    """
+    from experiments import report as reporting
+
+    size = size or reporting.measured_size(table, folder)
+    found = [each for name in datasets or [None] for each in reporting.results(table, size, name, folder)]
+    if not found:
+        raise click.ClickException(f"{table}: not measured yet in size {size}; labkit measure {table} --size {size}")
+    for each in found:
+        click.echo((reporting.text if form == "text" else reporting.markdown)(each) + "\n")
+    if file:
+        reporting.figure(found[0]).savefig(file, bbox_inches="tight")
+        click.echo(f"written: {file}")

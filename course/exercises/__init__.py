@@ -1,0 +1,7 @@
+"""Checks of exercises that know the mistakes: `exercise` has the machinery, labNN the exercises of lab NN."""
+
+from course.exercises.answers import Answer, check_value
+from course.exercises.compare import ExerciseFailed
+from course.exercises.exercise import Case, Exercise, Mistake
+
+__all__ = ["Answer", "Case", "Exercise", "ExerciseFailed", "Mistake", "check_value"]

@@ -1,0 +1,178 @@
+"""Opening notebooks in JupyterLab: as pages to work on, and as live slides in front of a room.
+
+The server listens on this computer alone and asks for a token. Neither it nor the page asks the network for anything:
+no news, no look for updates, no catalogue of extensions.
+
+Slides are shown by jupyterlab-slideshow from the standard metadata of each cell (`slideshow.slide_type`):
+
+    slide, subslide   start a new slide
+    fragment          appears with the next press of the arrow key or of Shift+Enter
+    (none)            stands under the cell before it
+    skip, notes       are not shown; notes are read in the notebook itself
+
+Skipped code is run all the same, or the slides would lack the imports: just before the next code cell that is run.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+
+QUIET = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+)
+# The page asks whether it may fetch news, whatever the server says.
+QUIET_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+SLIDE_SETTINGS = QUIET_SETTINGS | {
+    "jupyterlab-slideshow:plugin": {"active": True},
+    # Letters that the last row can read: text, code, and the labels of sliders.
+    "@jupyterlab/apputils-extension:themes": {
+        "overrides": {"content-font-size1": "20px", "code-font-size": "18px", "ui-font-size1": "17px"}
+    },
+    # Slides need every cell on the page; JupyterLab stumbles when that is changed while it opens the notebook.
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
+
+HELP = """The slides are a copy: what is changed on them is gone when the server stops.
+    Space, arrows    next slide or fragment, and back      Ctrl+Enter     run the cell and stay
+    Escape           leave the slides for the notebook     Shift+Enter    run the cell and go on
+Stop the server with Ctrl-C."""
+
+
+def server_arguments(notebook, root=None, port=None, open_browser=True):
+    """Return the command-line arguments with which JupyterLab opens `notebook`.
+
+    The server is bound to 127.0.0.1, makes its own token, and is quiet towards the network.
+
+    notebook      path of the notebook to open
+    root          folder that the file browser shows; the notebook's own by default. The notebook must lie in it
+    port          port to listen on, or an error if it is taken; by default 8888 or the next free one
+    open_browser  open a browser window on the notebook
+    """
+    notebook, _ = read_notebook(notebook)
+    root = notebook.parent if root is None else Path(root).resolve()
+    if not notebook.is_relative_to(root):
+        raise ValueError(f"root: got {str(root)!r}, expected a folder above the notebook {str(notebook)!r}")
+    arguments = [
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.allow_remote_access=False",
+        "--ServerApp.answer_yes=True",  # Ctrl-C stops at once
+        f"--ServerApp.open_browser={bool(open_browser)}",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.default_url=/lab/tree/" + quote(notebook.relative_to(root).as_posix()),
+        *QUIET,
+    ]
+    if port is not None:
+        arguments += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--ServerApp.allow_root=True")  # containers and CI; JupyterLab refuses without it
+    return arguments
+
+
+def open_lab(notebook, root=None, port=None, open_browser=True):
+    """Open `notebook` in JupyterLab and serve it until Ctrl-C (arguments as for `server_arguments`)."""
+    arguments = server_arguments(notebook, root, port, open_browser)
+    with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
+        # Defaults for this run: what the user has chosen in JupyterLab's settings still holds.
+        write_json(Path(folder, "labconfig", "default_setting_overrides.json"), QUIET_SETTINGS)
+        search_first("JUPYTER_CONFIG_PATH", folder)
+        serve(arguments)
+
+
+def present(notebook, port=None, open_browser=True):
+    """Open `notebook` as live slides and serve them until Ctrl-C.
+
+    The slides are a copy in a temporary folder: cells run, widgets answer, code may be changed before the audience,
+    and the notebook of the course stays as it is. What `HELP` says is printed.
+
+    port, open_browser: as for `server_arguments`. Raises ValueError if `notebook` is not a notebook.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
+        slides = write_slides(notebook, Path(folder))
+        search_first("JUPYTER_PATH", folder)
+        own = [f"--LabApp.{name}_dir={Path(folder, name)}" for name in ("user_settings", "workspaces")]
+        print(HELP, flush=True)
+        serve([*server_arguments(slides, port=port, open_browser=open_browser), *own])
+
+
+def write_slides(notebook, folder):
+    """Write what `present` needs into `folder`: a copy of `notebook`, JupyterLab's settings, and a kernel for the copy.
+
+    Returns the path of the copy.
+    """
+    path, notebook = read_notebook(notebook)
+    for cell in notebook.cells:
+        show = cell.metadata.get("slideshow", {})
+        # jupyterlab-slideshow stops before an empty page at notes, and knows "-" as no type at all.
+        show["slide_type"] = {"notes": "skip", "-": None}.get(show.get("slide_type"), show.get("slide_type"))
+    notebook.metadata["kernelspec"] = {"name": "slides", "display_name": "Slides", "language": "python"}
+    slides = folder / "slides" / path.name
+    slides.parent.mkdir()
+    nbformat.write(notebook, slides)
+    for name, values in SLIDE_SETTINGS.items():
+        package, plugin = name.split(":")
+        write_json(folder / "user_settings" / package / f"{plugin}.jupyterlab-settings", values)
+    at_start = f"from course.presenting import run_skipped_code; run_skipped_code(get_ipython(), {str(slides)!r})"
+    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {"argv": [*kernel, f"--IPKernelApp.exec_lines={at_start}"], "display_name": "Slides", "language": "python"}
+    write_json(folder / "kernels" / "slides" / "kernel.json", kernel)
+    return slides
+
+
+def run_skipped_code(shell, notebook):
+    """Make an IPython shell run the skipped code of `notebook` as well, without showing its output.
+
+    Before a cell of the notebook is run, the skipped code cells above it are, once each. If one of them fails, its
+    error is shown, and the cell is run all the same.
+    """
+    from IPython.utils.capture import capture_output
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    place = {cell.id: n for n, cell in enumerate(cells)}
+    skipped = [
+        c for c in cells if c.cell_type == "code" and c.metadata.get("slideshow", {}).get("slide_type") == "skip"
+    ]
+
+    def run_those_above(info):
+        while skipped and place[skipped[0].id] < place.get(info.cell_id, -1):
+            with capture_output():
+                shell.run_cell(skipped.pop(0).source)
+
+    shell.events.register("pre_run_cell", run_those_above)
+
+
+def serve(arguments):
+    """Run JupyterLab in this process until it is stopped; its kernels stop with it."""
+    from jupyterlab.labapp import LabApp
+
+    if not os.environ.get("JUPYTER_TOKEN"):
+        os.environ.pop("JUPYTER_TOKEN", None)  # an empty one would switch the token off
+    LabApp.launch_instance(arguments)
+
+
+def search_first(variable, folder):
+    """Put `folder` before the others in an environment variable that holds a search path."""
+    os.environ[variable] = os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))
+
+
+def write_json(path, content):
+    """Write a JSON file and the folders that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_notebook(path):
+    """Return the resolved path of a notebook and the notebook; ValueError if there is none or it cannot be read."""
+    path = Path(path).resolve()
+    if path.suffix != ".ipynb" or not path.is_file():
+        raise ValueError(f"notebook: got {str(path)!r}, expected the path of an existing .ipynb file")
+    try:
+        return path, nbformat.read(path, as_version=4)
+    except Exception as error:
+        raise ValueError(f"notebook: {str(path)!r} cannot be read as a notebook: {error}") from error

@@ -1,0 +1,316 @@
+"""Measuring a paper table: which runs are still to do, and doing them side by side in processes of their own.
+
+Only the process that was called writes records. It adds one as a run ends, so that a kill at any moment costs at most
+the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from multiprocessing.connection import wait
+
+import torch
+
+from experiments import recipe, records, report, store, trial
+from experiments.definitions import DATASETS, Table, table_named
+from experiments.trial import Job
+from labkit import data
+from labkit.training import device as running
+
+
+class Measurement:
+    """The runs of a table that are asked for, and the records that are there."""
+
+    def __init__(self, table, size, datasets=None, rows=None, seeds=5, root=None, folder=None, again=False):
+        """Raises ValueError for unknown names, and store.Mismatch for records that do not fit, unless `again`."""
+        self.table: Table = table_named(table)
+        self.name = self.table.records_of or table  # whose records they are
+        self.size, self.root = size, root
+        self.path = store.path_of(self.name, size, folder)
+        self.datasets = self._datasets(datasets)
+        self.rows = self._rows(rows)
+        self.seeds = range(seeds)
+        self._expected = {}
+        self.load(again)
+
+    def _datasets(self, names):
+        unknown = [name for name in names or () if name not in DATASETS]
+        if unknown:
+            raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
+        folder = data.data_folder(self.root)
+        has_recipe = getattr(_runs(self.table), "has_recipe", recipe.has_recipe)
+        fit = [name for name in names or self.table.datasets if has_recipe(self.size, name)]
+        here = [name for name in fit if data.available(name, "train", self.root)]
+        if missing := [name for name in names or () if name not in here]:
+            why = f"not at hand in {folder}" if set(missing) <= set(fit) else f"without a recipe in size {self.size!r}"
+            raise ValueError(f"datasets: {', '.join(missing)} {why}")
+        if not here:
+            raise ValueError(f"datasets: none of {', '.join(fit)} is in {folder}")
+        return here
+
+    def _rows(self, names):
+        unknown = [name for name in names or () if name not in self.table.rows]
+        if unknown:
+            raise ValueError(f"rows: got {', '.join(unknown)}, expected some of {', '.join(self.table.rows)}")
+        return list(names or self.table.rows)
+
+    def load(self, again: bool = False) -> None:
+        """Read the records. store.Mismatch if one that is asked for does not fit; `again` moves such ones aside."""
+        self.records = {store.key(record): record for record in store.read(self.path)}
+        unfit, wanted = [], {*self.rows, *map(self.table.tuned_as, self.rows)}
+        for record in self.records.values():
+            if record["dataset"] not in self.datasets or record["row"] not in wanted:
+                continue
+            try:
+                store.check(record, *self.expected(Job(self.name, self.size, *store.key(record))), self.path)
+            except store.Mismatch:
+                if not again:
+                    raise
+                unfit.append(record)
+        if unfit:
+            with store.only_writer(self.path):
+                store.put_aside(self.path, unfit)
+            for record in unfit:
+                del self.records[store.key(record)]
+
+    def expected(self, job: Job) -> tuple[dict, dict]:
+        """Settings and code with which a record of this run must have been made."""
+        same = replace(job, seed=0)
+        if same not in self._expected:
+            self._expected[same] = _runs(self.table).settings(same, self.root)
+        return self._expected[same]
+
+    # -- what is to be done
+
+    def jobs(self) -> list[Job]:
+        """The runs that can be started now: tuning first, final runs of the rows whose setting is chosen."""
+        return [job for job in self.all_jobs() if store.key(asdict(job)) not in self.records]
+
+    def all_jobs(self) -> list[Job]:
+        """All runs that are known: those of rows that are not tuned yet come when they are."""
+        found = []
+        for dataset in self.datasets:
+            for row in self.rows:
+                tuned = self.table.tuned_as(row)
+                tuning = [
+                    Job(self.name, self.size, dataset, tuned, "tuning", trial.TUNING_SEED, setting)
+                    for setting in range(self.table.tuning_runs(tuned))
+                ]
+                found += [job for job in tuning if job not in found]
+                if (chosen := report.chosen(self.table, row, dataset, self.records)) is not None:
+                    found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
+        return found
+
+    def total(self) -> int:
+        """How many runs there are in all, tuning included."""
+        tuned = set(map(self.table.tuned_as, self.rows))
+        tuning = sum(map(self.table.tuning_runs, tuned))
+        return len(self.datasets) * (tuning + len(self.rows) * len(self.seeds))
+
+    def done(self) -> int:
+        """How many of the runs have their record."""
+        return sum(store.key(asdict(job)) in self.records for job in self.all_jobs())
+
+    def keep(self, job: Job, measured: dict, write: bool = True) -> None:
+        """Take up what a run has measured, and write its record."""
+        settings, code = self.expected(job)
+        about = measured.pop("about")  # comes last in the line
+        record = {
+            "table": self.name,
+            "size": self.size,
+            **{name: value for name, value in asdict(job).items() if name not in ("table", "size")},
+            **measured,
+            "settings": settings,
+            "settings hash": store.digest(settings),
+            "code": code,
+            "code hash": store.digest(code),
+            "about": about,
+        }
+        if write:
+            store.append(self.path, record)
+        self.records[store.key(record)] = record
+
+
+# ---- doing them
+
+
+def measure(measurement: Measurement, jobs=1, device="auto", processes=None, minutes=None, progress=True) -> int:
+    """Do what is missing; returns how many runs were made.
+
+    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. processes: so many for each
+    run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
+    every run, and the first one keeps the records.
+    """
+    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    if torchrun and (jobs > 1 or processes):
+        raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
+    first = not torchrun or int(os.environ["RANK"]) == 0
+    with store.only_writer(measurement.path) if first else nullcontext():
+        measurement.load()  # another command may have added some
+        options = measurement.root, device, processes, measurement.path.parent
+        return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
+
+
+def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
+    from tqdm.auto import tqdm
+
+    made = 0
+    with (
+        _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,
+        tqdm(total=measurement.total(), unit="run", disable=not (progress and first)) as bar,
+    ):
+        bar.update(measurement.done())
+        while True:
+            late = minutes is not None and runs.seconds >= 60 * minutes
+            waiting = [] if late else [job for job in measurement.jobs() if job not in runs.in_hand]
+            for job in waiting[: jobs - len(runs.in_hand)]:
+                runs.start(job)
+            if not runs.in_hand:
+                return made
+            for job, measured in runs.ended():
+                bar.set_description(job.name())
+                measurement.keep(job, measured, write=first)
+                if first and (checkpoint := _checkpoint(job, *options)):
+                    checkpoint.unlink(missing_ok=True)
+                bar.update()
+                made += 1
+
+
+def _runs(table):
+    """The module that says what a run of the table is."""
+    return importlib.import_module(f"experiments.{table.runs}")
+
+
+def _run(job, root, device, processes, folder):
+    """What a run has measured, and what it ran on."""
+    table, chosen = table_named(job.table), running.choose_device(device)
+    path = _checkpoint(job, root, device, processes, folder)
+    measured = _runs(table).run(job, root, device, processes, **({"checkpoint": path} if path else {}))
+    about = records.about()
+    if chosen.type == "cpu":
+        about["device"] = "cpu"
+    asked = trial.precision(job.size, chosen) if table.runs == "trial" else "auto"
+    return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
+
+
+def _checkpoint(job, root, device, processes, folder):
+    """Where a run that takes hours, one of full size on a CPU, is saved on the way; None for all others.
+
+    The name stands for everything that decides the run, so that it is never gone on with in another way.
+    """
+    if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    decided = [asdict(job), *trial.settings(job, root), trial.world_of(processes)]
+    return folder / f"{job.table}_{store.digest(decided)}.ckpt"
+
+
+class _Here:
+    """Runs one after the other in this process, or together with the other processes of torchrun."""
+
+    def __init__(self, options, torchrun):
+        self.options, self.torchrun, self.in_hand = options, torchrun, []
+        self.started, self.seconds = time.monotonic(), 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def start(self, job):
+        self.in_hand.append(job)
+
+    def ended(self):
+        job = self.in_hand.pop()
+        measured = _run(job, *self.options)
+        self.seconds = time.monotonic() - self.started
+        if self.torchrun:  # all go by what the first process has measured, and by its clock
+            shared = [measured, self.seconds]
+            torch.distributed.broadcast_object_list(shared)
+            measured, self.seconds = shared
+        return [(job, measured)]
+
+
+class _Side:
+    """Runs side by side, each in a process that takes one after the other."""
+
+    def __init__(self, count, options):
+        context = multiprocessing.get_context("spawn")
+        self.busy, self.free, self.processes, self.started = {}, [], [], time.monotonic()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
+        for _ in range(count):
+            here, there = context.Pipe()
+            self.processes.append(context.Process(target=_work, args=(there, *options)))
+            self.processes[-1].start()
+            there.close()
+            self.free.append(here)
+        signal.signal(signal.SIGINT, before)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        for connection in (*self.free, *self.busy):
+            connection.close()  # which ends a process that waits for work
+        for process in self.processes:
+            if kind is not None:
+                process.terminate()
+            process.join()
+
+    @property
+    def in_hand(self):
+        return list(self.busy.values())
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.started
+
+    def start(self, job):
+        connection = self.free.pop()
+        connection.send(job)
+        self.busy[connection] = job
+
+    def ended(self):
+        """Waits until at least one run has ended; pairs of job and what was measured."""
+        found = []
+        for connection in wait(list(self.busy)):
+            job = self.busy.pop(connection)
+            try:
+                measured = connection.recv()
+            except EOFError:
+                raise RuntimeError(f"the process that ran {job.name()} has ended unexpectedly") from None
+            if isinstance(measured, str):
+                raise RuntimeError(f"{job.name()} failed:\n{measured}")
+            self.free.append(connection)
+            found.append((job, measured))
+        return found
+
+
+def _work(connection, *options):
+    """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if running.choose_device(options[1]).type == "cpu":
+        torch.set_num_threads(1)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(_run(job, *options))
+        except Exception:
+            connection.send(traceback.format_exc())
+
+
+def _leave_with_parent():
+    """A run whose record nobody would write is not finished."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,245 @@
+"""Pictures of lab 03: surfaces in two dimensions, the paths of optimizers across them, and a race of two of them."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ipywidgets
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator
+
+from labkit import optimizers
+from labkit.figures.drawing import BLUE, GRAY, INK, MARKERS, ORANGE, RED, YELLOW, array, items, looks, new_axes, styled
+from labkit.figures.live import live
+
+__all__ = ["SURFACES", "Surface", "bowl", "descend", "landscape", "paths", "race", "race_scene"]
+
+
+# --- Surfaces -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A function of two numbers to be minimized.
+
+    function  (x, y), two tensors -> their height, a tensor
+    start     (x, y) where a path begins
+    limits    (left, right, bottom, top) of the part that is drawn
+    minima    (M, 2) places of its minima
+    """
+
+    function: Callable
+    start: tuple[float, float]
+    limits: tuple[float, float, float, float]
+    minima: tuple[tuple[float, float], ...]
+
+    @property
+    def lowest(self) -> float:
+        """The height of the lowest minimum."""
+        return min(self.height(x, y) for x, y in self.minima)
+
+    def height(self, x, y):
+        """The height at (x, y), numbers or arrays, in float64."""
+        result = self.function(torch.as_tensor(x, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64))
+        return result.item() if result.ndim == 0 else result.numpy()
+
+
+def bowl(curvatures=(1.0, 100.0), degrees=0.0) -> Surface:
+    """The bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees.
+
+    curvatures  (λ₁, λ₂), the eigenvalues of its Hessian
+    """
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def function(x, y):
+        u, v = cosine * x + sine * y, cosine * y - sine * x
+        return (curvatures[0] * u**2 + curvatures[1] * v**2) / 2
+
+    return Surface(function, (-1.5, 1.0), (-2.0, 2.0, -1.5, 1.5), ((0.0, 0.0),))
+
+
+SURFACES = {
+    "valley": bowl(),
+    "tilted valley": bowl(degrees=30),
+    "Rosenbrock": Surface(
+        lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2, (-1.2, 1.0), (-1.8, 1.8, -0.7, 2.0), ((1.0, 1.0),)
+    ),
+    "saddle": Surface(
+        lambda x, y: x**2 / 2 - y**2 / 2 + y**4 / 4, (1.0, 1e-3), (-1.3, 1.3, -1.5, 1.5), ((0.0, -1.0), (0.0, 1.0))
+    ),
+    "Himmelblau": Surface(
+        lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
+        (0.0, 0.0),
+        (-5.0, 5.0, -5.0, 5.0),
+        ((3.0, 2.0), (-2.805118, 3.131313), (-3.779310, -3.283186), (3.584428, -1.848127)),
+    ),
+}
+
+
+def descend(surface, optimizer, steps, start=None):
+    """The path of an optimizer down a surface, as a float64 array (steps+1, 2) that begins at the start.
+
+    optimizer  parameters -> Optimizer
+    start      (x, y), by default the surface's
+
+    The path ends early, with the last point at which the height is a number below 1e6, when the optimizer diverges.
+    """
+    place = torch.nn.Parameter(torch.tensor(surface.start if start is None else start, dtype=torch.float64))
+    made, path = optimizer([place]), []
+    for _ in range(steps + 1):
+        height = surface.function(place[0], place[1])
+        if not height.item() < 1e6:
+            break
+        path.append(place.tolist())
+        (place.grad,) = torch.autograd.grad(height, place)
+        made.step()
+    return np.array(path)
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------------
+
+
+def _draw_surface(axes, surface):
+    """Height lines, closer together where it is low, and a star at each minimum."""
+    left, right, bottom, top = surface.limits
+    x, y = np.meshgrid(np.linspace(left, right, 161), np.linspace(bottom, top, 161))
+    above = surface.height(x, y) - surface.lowest
+    levels = above.max() * np.linspace(0, 1, 15)[1:] ** 4
+    axes.contourf(x, y, above, [0, *levels], colors=colormaps["Greys"](np.linspace(0.02, 0.4, 14)))
+    axes.contour(x, y, above, levels, colors=GRAY, linewidths=0.6)
+    axes.plot(*np.array(surface.minima).T, "*", color=YELLOW, markeredgecolor=INK, markersize=16, zorder=4)
+    axes.plot(*surface.start, "o", color="white", markeredgecolor=INK, markersize=9, zorder=4)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+@styled
+def paths(surface, lines, title=""):
+    """Paths across a surface: a circle at its start, a star at each minimum, a dot for every step.
+
+    lines   {name: (T, 2)} such as `descend` returns; what leaves the picture is cut off
+    """
+    figure, axes = new_axes(7.4, 5, xlabel="parameter x", ylabel="parameter y")
+    _draw_surface(axes, surface)
+    axes.set_title(title)
+    for (name, path), (color, line), marker in zip(items("lines", lines), looks(), MARKERS, strict=False):
+        path = array(f"lines[{name!r}]", path, None, 2)
+        axes.plot(*path.T, color=color, linestyle=line, linewidth=1.6, marker=marker, markersize=4, label=name)
+    axes.legend()
+    return figure
+
+
+@styled
+def landscape(x, height, starts, ends, xlabel, ylabel):
+    """A curve, and where balls that were put on it came to rest.
+
+    x, height     (N,) the curve
+    starts, ends  (B, 2) points (x, height); every start is joined to its end by a thin line
+    """
+    x = array("x", x, None)
+    starts = array("starts", starts, None, 2)
+    ends = array("ends", ends, len(starts), 2)
+    figure, axes = new_axes(xlabel=xlabel, ylabel=ylabel)
+    axes.plot(x, array("height", height, len(x)), color=INK)
+    for start, end in zip(starts, ends, strict=True):
+        axes.plot(*np.stack([start, end]).T, color=GRAY, linewidth=0.8, linestyle=":")
+    axes.plot(*starts.T, "o", color="white", markeredgecolor=INK, markersize=9, label="start")
+    axes.plot(*ends.T, "s", color=ORANGE, markeredgecolor=INK, markersize=8, label="end")
+    axes.set_xlim(x.min(), x.max())
+    axes.legend()
+    return figure
+
+
+@styled
+def race_scene(surface, longest=200):
+    """Return draw(first, second) -> Figure: two paths across a surface, and the height of each over the steps.
+
+    longest        steps for which there is room
+    first, second  (name, path), the path as `descend` returns it
+    """
+    figure, (left, right) = new_axes(10.5, 4.8, columns=2, width_ratios=[1.35, 1])
+    left.set(xlabel="parameter x", ylabel="parameter y")
+    right.set(xlabel="step", ylabel="height above the lowest minimum", yscale="log")
+    right.set(xlim=(0, longest), ylim=(1e-6, 1e4))
+    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _draw_surface(left, surface)
+    title = left.set_title("\n", loc="left", fontsize=12)
+    title.set_animated(True)
+    tracks, heights, ends = [], [], []
+    for color, line, marker in ((BLUE, "-", "o"), (RED, "--", "s")):
+        moving = {"color": color, "linestyle": line, "linewidth": 1.6, "animated": True}
+        tracks += left.plot([], [], marker=marker, markersize=3.5, **moving)
+        heights += right.plot([], [], **moving)
+        ends += left.plot([], [], marker, color=color, markeredgecolor=INK, markersize=10, animated=True)
+
+    def draw(first, second):
+        said = []
+        for (name, path), track, end, curve, kind in zip(
+            (first, second), tracks, ends, heights, ("blue, solid", "red, dashed"), strict=True
+        ):
+            path = array(name, path, None, 2)
+            above = np.maximum(surface.height(*path.T) - surface.lowest, 1e-12)
+            track.set_data(path.T)
+            end.set_data(path[-1:].T)
+            curve.set_data(np.arange(len(path)), above)
+            said.append(f"{name} ({kind}): {above[-1]:.2g} after step {len(path) - 1}")
+        title.set_text("\n".join(said))
+        return figure
+
+    return draw
+
+
+# --- The race -----------------------------------------------------------------------------------------------------
+
+# What the sliders mean to each: learning rate and momentum, which is β₁ of Adam and RAdam, and of no use to the others.
+RACERS = {
+    "gradient descent": lambda lr, momentum: lambda p: optimizers.SGD(p, lr),
+    "momentum": lambda lr, momentum: lambda p: optimizers.SGD(p, lr, momentum),
+    "RMSProp": lambda lr, momentum: lambda p: optimizers.RMSProp(p, lr, decay=0.9),
+    "Adam": lambda lr, momentum: lambda p: optimizers.Adam(p, lr, (momentum, 0.999)),
+    "RAdam": lambda lr, momentum: lambda p: optimizers.RAdam(p, lr, (momentum, 0.999)),
+}
+
+
+def race(first="momentum", second="Adam", surface="valley", steps=100):
+    """Two optimizers race down a surface of SURFACES; learning rates, momentum and steps stand under sliders.
+
+    first, second  names of RACERS, to begin with
+    surface        name of the surface to begin with
+    """
+    scene = functools.cache(lambda name: race_scene(SURFACES[name]))
+
+    def draw(surface, first, first_rate, second, second_rate, momentum, steps):
+        runs = []
+        for name, rate in ((first, first_rate), (second, second_rate)):
+            path = descend(SURFACES[surface], RACERS[name](rate, momentum), steps)
+            runs.append((name if len(path) > steps else f"{name}, diverged", path))
+        return scene(surface)(*runs)
+
+    def choice(names, chosen):
+        return [chosen, *(name for name in names if name != chosen)]
+
+    def rate(name, start):
+        style, layout = {"description_width": "100px"}, ipywidgets.Layout(width="300px")
+        return ipywidgets.FloatLogSlider(
+            start, min=-4, max=0.5, step=0.05, description=name, style=style, layout=layout, readout_format=".4f"
+        )
+
+    alt = (
+        "Left, a surface as height lines with a circle at the start and stars at the minima, and the paths of two "
+        "optimizers across it. Right, how high each still is above the lowest minimum, over the steps. Sliders choose "
+        "the surface, the optimizers, their learning rates, the momentum and the number of steps."
+    )
+    return live(
+        draw,
+        alt,
+        surface=choice(SURFACES, surface),
+        first=choice(RACERS, first),
+        first_rate=rate("first rate", 0.01),
+        second=choice(RACERS, second),
+        second_rate=rate("second rate", 0.03),
+        momentum=(0.0, 0.99, 0.9, 0.01),
+        steps=(10, 200, steps, 10),
+    )

@@ -1,0 +1,235 @@
+"""Pictures of lab 06: losses as surfaces over two distances, and where Unit-Range and Unit-Bounce put a point."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+
+from labkit.embeddings import l2, unit_bounce, unit_range
+from labkit.figures import live as widgets
+from labkit.figures.drawing import BLUE, INK, ORANGE, RED, array, items, looks, new_axes, not_negative, styled
+from labkit.losses.exponential_triplet import barrier
+
+MAPS = {  # name -> f(x, radius), a map of rows (..., D)
+    "L2": l2,
+    "Unit-Range": unit_range,
+    "Unit-Bounce": unit_bounce,
+    "Unit-Bounce, authors' code": partial(unit_bounce, bounce="authors"),
+    "Unit-Bounce, authors' limit": partial(unit_bounce, bounce="limit"),
+}
+HIGHEST = 6.0  # of the surfaces; the barrier's tangent is cut off there
+GRID = np.linspace(0, 1, 41)  # distances at which the surface that turns is computed, divided by the largest one
+FINE = np.linspace(0, 1, 101)  # those of the still surfaces
+
+
+# --- Surfaces -----------------------------------------------------------------------------------------------------
+
+
+def triplet_height(p, q, margin=0.2, semihard=False):
+    """[p - q + margin]₊ for arrays of distances (squared or not); with `semihard` NaN outside p < q < p + margin."""
+    height = np.maximum(p - q + margin, 0)
+    return np.where((p < q) & (q < p + margin), height, np.nan) if semihard else height
+
+
+def exponential_height(p, q, c_n=0.15, positive_weight=1.0, negative_weight=1.0):
+    """The exponential triplet loss of one positive pair at distance p and one negative at q, both divided by d_max.
+
+    p, q  arrays. c_n  diameter of a class, 0 ≤ c_n < 1. Raises ValueError for another c_n or a negative weight.
+    """
+    if not 0 <= c_n < 1:
+        raise ValueError(f"c_n: got {c_n!r}, expected a number from 0 to below 1")
+    pull = barrier(torch.as_tensor(np.maximum(p - c_n, 0) / (1 - c_n), dtype=torch.float64)).numpy()
+    push = barrier(torch.as_tensor(np.maximum(0.5 - q, 0) / 0.5, dtype=torch.float64)).numpy()
+    positive_weight = not_negative("positive_weight", positive_weight)
+    return positive_weight * pull + not_negative("negative_weight", negative_weight) * push
+
+
+@styled
+def surfaces(heights, turn=-60):
+    """Losses as surfaces over the distance of a positive and of a negative pair, side by side.
+
+    heights  {title: function of two arrays p and q in 0..1 that returns the loss; NaN leaves a hole}
+    turn     degrees by which the pictures are turned round the vertical axis
+    """
+    figure = Figure(figsize=(4.4 * len(items("heights", heights)), 4.4), dpi=100, layout="constrained")
+    p, q = np.meshgrid(FINE, FINE, indexing="ij")
+    for place, (title, height) in enumerate(heights.items(), 1):
+        axes = figure.add_subplot(1, len(heights), place, projection="3d")
+        _surface_axes(axes, turn)
+        axes.plot_surface(p, q, np.minimum(height(p, q), HIGHEST), cmap="YlOrBr", rstride=1, cstride=1, linewidth=0)
+        axes.set_zlim(0, max(1.0, axes.get_zlim()[1]))  # a low surface shall look low
+        axes.set_title(title)
+    return figure
+
+
+def _surface_axes(axes, turn):
+    axes.set(xlabel="positive pair, p", ylabel="negative pair, q", zlabel="loss", xlim=(0, 1), ylim=(0, 1))
+    axes.tick_params(labelsize=9, color=INK, labelcolor=INK)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.label.set_size(10)
+    axes.view_init(elev=28, azim=turn)
+    axes.set_box_aspect(None, zoom=0.85)  # room for the labels, which the layout does not count
+
+
+@styled
+def cut_surface(c_n=0.15, positive_weight=1.0, negative_weight=1.0, turn=-60, cut=0.3):
+    """The exponential triplet loss as a surface that can be turned, and the two curves along which it is cut.
+
+    c_n, positive_weight, negative_weight  as for `exponential_height`
+    turn   degrees round the vertical axis
+    cut    the surface is cut at q = cut (blue) and at p = cut (red), 0 to 1
+    """
+    if not 0 <= cut <= 1:
+        raise ValueError(f"cut: got {cut!r}, expected a number from 0 to 1")
+    height = partial(exponential_height, c_n=c_n, positive_weight=positive_weight, negative_weight=negative_weight)
+    figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
+    space = figure.add_subplot(1, 2, 1, projection="3d")
+    _surface_axes(space, turn)
+    p, q = np.meshgrid(GRID, GRID, indexing="ij")
+    space.plot_surface(p, q, np.minimum(height(p, q), HIGHEST), cmap="YlOrBr", alpha=0.6, linewidth=0)
+    space.set_zlim(0, HIGHEST)
+    flat = figure.add_subplot(1, 2, 2)
+    flat.tick_params(labelsize=12, color=INK, labelcolor=INK)
+    fine, constant = np.linspace(0, 1, 201), np.full(201, float(cut))
+    for name, color, line, x, y in (
+        (f"q = {cut:.2f}, over p", BLUE, "-", fine, constant),
+        (f"p = {cut:.2f}, over q", RED, "--", constant, fine),
+    ):
+        values = np.minimum(height(x, y), HIGHEST)
+        space.plot(x, y, values, color=color, linestyle=line, zorder=10)
+        flat.plot(fine, values, color=color, linestyle=line, label=name)
+    for place, name in ((c_n, "c_n"), (0.5, "½")):
+        flat.axvline(place, color=INK, linestyle=":", linewidth=1.2)
+        flat.annotate(name, (place, 0.72 * HIGHEST), (4, 0), textcoords="offset points")
+    flat.set(xlabel="distance / d_max", ylabel="loss (cut off at 6)", xlim=(0, 1), ylim=(0, HIGHEST))
+    flat.legend(loc="upper center")
+    return figure
+
+
+def surface_explorer():
+    """The picture of `cut_surface` under sliders."""
+    alt = (
+        "Left, the exponential triplet loss as a surface over the distances of a positive and a negative pair: flat "
+        "and zero where the positive is within c_n and the negative beyond one half, rising ever more steeply to both "
+        "sides. Right, the two curves along which the surface is cut."
+    )
+    return widgets.live(
+        cut_surface,
+        alt,
+        c_n=(0.0, 0.95, 0.15, 0.05),
+        positive_weight=(0.0, 3.0, 1.0, 0.25),
+        negative_weight=(0.0, 3.0, 1.0, 0.25),
+        turn=(-180, 180, -60, 5),
+        cut=(0.0, 1.0, 0.3, 0.05),
+    )
+
+
+# --- Maps of lengths and of the plane -----------------------------------------------------------------------------
+
+
+def landing(name, length, radius=1.0):
+    """Where a map of MAPS puts points that lie `length` along a direction: signed coordinates in that direction.
+
+    length  (N,). Negative results lie on the opposite side. Raises ValueError for an unknown name.
+    """
+    if name not in MAPS:
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(MAPS)}")
+    return MAPS[name](torch.as_tensor(array("length", length, None))[:, None], radius)[:, 0].numpy()
+
+
+@styled
+def length_maps(names, radius=1.0, longest=5.0):
+    """The length of a point before and after each map; below zero it lies on the opposite side. Jumps stay open.
+
+    names    of MAPS
+    longest  the largest length before, in radii
+    """
+    figure, axes = new_axes(8, 4.4, xlabel="length before", ylabel="place after, along its direction")
+    lengths = np.linspace(0.001, longest * radius, 2000)
+    for name, (color, line) in zip(names, looks(), strict=False):
+        axes.plot(
+            *_open_jumps(lengths, landing(name, lengths, radius), radius), color=color, linestyle=line, label=name
+        )
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return figure
+
+
+def _open_jumps(x, y, radius):
+    """The curve with a gap (NaN) wherever it jumps by more than half a radius."""
+    jumps = np.flatnonzero(np.abs(np.diff(y)) > radius / 2) + 1
+    return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
+
+
+@styled
+def plane_maps(names, radius=1.0, limit=4.0):
+    """The plane, every point in the color of the place to which a map brings it: hue is direction, strength is length.
+
+    names  of MAPS. limit  half the width of a picture. White: brought to the center.
+    """
+    figure, axes = new_axes(3.6 * len(names), 3.9, len(names))
+    side = np.linspace(-limit, limit, 240)
+    x, y = np.meshgrid(side, side)
+    points = torch.as_tensor(np.stack([x, y], axis=-1))
+    turn = np.linspace(0, 2 * np.pi, 181)
+    for name, one in zip(names, np.atleast_1d(axes), strict=True):
+        mapped = MAPS[name](points, radius).numpy()
+        one.imshow(place_colors(mapped, radius), extent=(-limit, limit, -limit, limit), origin="lower")
+        one.plot(radius * np.cos(turn), radius * np.sin(turn), color=INK, linestyle=":", linewidth=1.5)
+        one.set(title=name, xlabel="x₁ before", ylabel="x₂ before")
+    return figure
+
+
+def place_colors(points, radius=1.0):
+    """RGB (..., 3) of places (..., 2): hue by direction, saturation by length, white at the center, full at radius."""
+    points = array("points", points)
+    hue = np.arctan2(points[..., 1], points[..., 0]) / (2 * np.pi) % 1
+    length = np.linalg.norm(points, axis=-1)
+    return hsv_to_rgb(np.stack([hue, np.clip(length / radius, 0, 1), np.full_like(hue, 0.92)], axis=-1))
+
+
+@styled
+def range_scene(longest=6.0):
+    """Return draw(map, length, radius) -> Figure: a point of that length, where the map puts it, and all lengths.
+
+    The figure is changed and returned each time. longest: end of the axis of lengths.
+    """
+    figure, (left, right) = new_axes(10, 4.6, columns=2, width_ratios=[1.5, 1])
+    left.set(xlim=(0, longest), ylim=(-2.2, 2.2), xlabel="length before", ylabel="place after, along its direction")
+    left.axhline(0, color=INK, linewidth=0.8)
+    (curve,) = left.plot([], [], color=BLUE, animated=True)
+    (dot,) = left.plot([], [], "o", color=ORANGE, markersize=11, animated=True, zorder=4)
+    right.set(xlim=(-longest, longest), ylim=(-longest, longest), aspect="equal", xlabel="x₁", ylabel="x₂")
+    (sphere,) = right.plot([], [], color=INK, linestyle=":", linewidth=1.5, animated=True)
+    (before,) = right.plot([], [], "s", color=RED, markersize=9, animated=True, label="before", zorder=3)
+    (after,) = right.plot([], [], "o", color=ORANGE, markersize=11, animated=True, label="after", zorder=4)
+    right.legend(loc="upper left")
+    left.set_title(" \n ")
+    left.title.set_animated(True)
+    turn, lengths = np.linspace(0, 2 * np.pi, 121), np.linspace(0.001, longest, 2000)
+    direction = np.array([np.cos(0.5), np.sin(0.5)])
+
+    def draw(map, length, radius):
+        place = landing(map, np.array([length]), radius)[0]
+        curve.set_data(*_open_jumps(lengths, landing(map, lengths, radius), radius))
+        dot.set_data([length], [place])
+        sphere.set_data(radius * np.cos(turn), radius * np.sin(turn))
+        before.set_data(*(length * direction)[:, None])
+        after.set_data(*(place * direction)[:, None])
+        left.set_title(f"{map}, radius {radius:.2f}\nlength {length:.2f} goes to {place:.2f}")
+        return figure
+
+    return draw
+
+
+def range_explorer():
+    """The picture of `range_scene` under sliders for length and radius and a choice of the map."""
+    alt = (
+        "Left, the place of a point after a map over its length before. L2 puts all on the sphere, Unit-Range only "
+        "those outside, Unit-Bounce runs to and fro between both sides, the authors' code jumps. Right, the point "
+        "in the plane before and after, and the sphere."
+    )
+    choices = ["Unit-Bounce", *(name for name in MAPS if name != "Unit-Bounce")]
+    return widgets.live(range_scene(), alt, map=choices, length=(0.05, 6.0, 1.6, 0.05), radius=(0.5, 2.0, 1.0, 0.05))

@@ -1,0 +1,212 @@
+"""Pictures of lab 07: what a loss does to a pair of cosines, triplets on an arc, embeddings in several planes."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from labkit.figures import live as widgets
+from labkit.figures.drawing import (
+    BLUE,
+    COLORS,
+    DIFFERENT,
+    INK,
+    MARKERS,
+    OUTLINE,
+    SAME,
+    array,
+    items,
+    new_axes,
+    not_negative,
+    styled,
+)
+
+LOSSES = ("circle", "AM-softmax", "triplet")
+LOW, HIGH = -0.5, 1.0  # limits of both similarities in the fields
+SHADES = "YlOrBr"
+
+
+# --- Forces on a pair of similarities -----------------------------------------------------------------------------
+
+
+def forces(loss, s_n, s_p, margin=0.25, gamma=32.0):
+    """How hard gradient descent lowers s_n and raises s_p: minus the gradient by s_n, the gradient by s_p, over γ.
+
+    For an anchor with one negative (cosine s_n) and one positive (s_p), both arrays of one shape. loss: one of LOSSES:
+
+        "triplet"     [s_n - s_p + m]₊, whose gradient has length 1 or 0; γ has no part in it
+        "AM-softmax"  softplus(γ (s_n - s_p + m))
+        "circle"      softplus(γ (α_n (s_n - m) - α_p (s_p - 1 + m))), α constant, as in labkit.losses.CircleLoss
+
+    Returns (down, up), arrays that are not negative. Raises ValueError for another loss, or a negative margin or gamma.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss: got {loss!r}, expected one of {', '.join(LOSSES)}")
+    margin, gamma = not_negative("margin", margin), not_negative("gamma", gamma)
+    s_n, s_p = array("s_n", s_n), array("s_p", s_p)
+    if loss == "circle":
+        weight_n, weight_p = np.maximum(s_n + margin, 0), np.maximum(1 + margin - s_p, 0)
+        gate = _sigmoid(gamma * (weight_n * (s_n - margin) - weight_p * (s_p - 1 + margin)))
+        return gate * weight_n, gate * weight_p
+    error = s_n - s_p + margin
+    gate = _sigmoid(gamma * error) if loss == "AM-softmax" else (error > 0).astype(float)
+    return gate, gate.copy()
+
+
+def _sigmoid(x):
+    return 0.5 * (1 + np.tanh(x / 2))  # exp(-x) would overflow
+
+
+def boundary(loss, margin=0.25):
+    """The decision boundary in the plane of (s_n, s_p): two arrays.
+
+    A line s_p = s_n + m; for "circle" the arc of radius √2·m round (0, 1) as far as s_n = -m, where the negative's
+    weight ends, and from there on the level s_p = 1 - m.
+    """
+    if loss != "circle":
+        return np.array([-1.0, 1.0]), np.array([-1.0, 1.0]) + margin
+    radius, angle = np.sqrt(2) * margin, np.linspace(0, 0.75 * np.pi, 121)
+    return np.append(radius * np.cos(angle), -1.0), np.append(1 - radius * np.sin(angle), 1 - margin)
+
+
+def _grid(count):
+    side = LOW + (np.arange(count) + 0.5) * (HIGH - LOW) / count
+    return np.meshgrid(side, side)
+
+
+ARROWS, CELLS = _grid(13), _grid(75)  # where an arrow starts; cells of the background
+
+
+def _field_axes(axes):
+    """The empty plane of the similarities: (background, arrows, line) that `_fill_field` fills."""
+    ticks = [-0.5, 0, 0.5, 1]
+    axes.set(xlim=(LOW, HIGH), ylim=(LOW, HIGH), aspect="equal", xticks=ticks, yticks=ticks)
+    axes.set(xlabel="$s_n$, cosine with the negative", ylabel="$s_p$, cosine with the positive")
+    extent = (LOW, HIGH, LOW, HIGH)
+    background = axes.imshow(np.zeros((1, 1)), cmap=SHADES, vmin=0, vmax=1.4, extent=extent, origin="lower", zorder=0)
+    zero = np.zeros_like(ARROWS[0])
+    scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
+    arrows = axes.quiver(*ARROWS, zero, zero, color=INK, zorder=3, **scale)
+    (line,) = axes.plot([], [], color=BLUE, linewidth=3, zorder=4)
+    return background, arrows, line
+
+
+def _fill_field(parts, loss, margin, gamma):
+    background, arrows, line = parts
+    down, up = forces(loss, *CELLS, margin, gamma)
+    strongest = max(np.hypot(down, up).max(), 1e-12)
+    background.set_data(np.hypot(down, up) / strongest)
+    down, up = forces(loss, *ARROWS, margin, gamma)
+    longest = 0.9 * (HIGH - LOW) / len(ARROWS[0])  # of an arrow: it shall not reach its neighbor
+    arrows.set_UVC(-down / strongest * longest, up / strongest * longest)
+    line.set_data(*boundary(loss, margin))
+
+
+@styled
+def gradient_fields(losses=("triplet", "AM-softmax", "circle"), margin=0.25, gamma=32.0):
+    """Where gradient descent takes (s_n, s_p), for several losses side by side, and their decision boundaries.
+
+    losses   of LOSSES. margin, gamma  as for `forces`. Arrow and color: strength, divided by the strongest of the field
+    """
+    figure, axes = new_axes(4.5 * len(losses), 4.9, columns=len(losses))
+    for name, one in zip(losses, np.atleast_1d(axes), strict=True):
+        _fill_field(_field_axes(one), name, margin, gamma)
+        one.set_title(f"{name}, m = {margin:g}" + (f", γ = {gamma:g}" if name != "triplet" else ""))
+    return figure
+
+
+@styled
+def field_scene():
+    """Return draw(loss, margin, gamma) -> Figure: the field of one loss. The same figure is changed each time."""
+    figure, axes = new_axes(6, 6.4)
+    parts = _field_axes(axes)
+    axes.set_title(" \n ")
+    for artist in (*parts, axes.title):
+        artist.set_animated(True)
+
+    def draw(loss, margin, gamma):
+        _fill_field(parts, loss, margin, gamma)
+        down, up = forces(loss, 0.5, 0.5, margin, gamma)
+        axes.set_title(
+            f"{loss}, m = {margin:.2f}, γ = {gamma:g}\nat (0.5, 0.5): $s_n$ down {down:.2f}, $s_p$ up {up:.2f}"
+        )
+        return figure
+
+    return draw
+
+
+def field_explorer():
+    """The picture of `field_scene` under a choice of the loss and sliders for m and γ."""
+    alt = (
+        "The plane of the two cosines, s_n to the right and s_p upwards. Arrows show where gradient descent takes a "
+        "pair, the color how hard. Triplet and AM-softmax push all pairs in one direction, to the left and up, as far "
+        "as a slanted line. Circle loss aims at the upper left corner and stops at an arc round it, which grows with "
+        "the margin; a small gamma blurs the border."
+    )
+    return widgets.live(
+        field_scene(), alt, loss=list(LOSSES), margin=(0.0, 1.0, 0.25, 0.05), gamma=(1.0, 128.0, 32.0, 1.0)
+    )
+
+
+# --- Triplets on an arc -------------------------------------------------------------------------------------------
+
+
+@styled
+def arcs(panels, columns=2):
+    """Triplets on the unit circle, the anchor on top, the positive to the left of it, the negative to the right.
+
+    panels   {title: (s_p, s_n, pull, push)}: the two cosines with the anchor, and how hard a loss pulls the positive to
+             the anchor and pushes the negative away. Arrows are as long as these numbers, times one half.
+    """
+    rows = -(-len(items("panels", panels)) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.3 * rows), dpi=100, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    turn = np.linspace(-0.5, np.pi + 0.5, 181)
+    for axes, (title, numbers) in zip(grid, panels.items(), strict=False):
+        s_p, s_n, pull, push = array(f"panels[{title!r}]", numbers, 4)
+        axes.plot(np.cos(turn), np.sin(turn), color=INK, linewidth=1)
+        _point(axes, np.pi / 2, 0, INK, "o", "a")
+        _point(axes, np.pi / 2 + np.arccos(s_p), -pull, SAME, "o", "p")
+        _point(axes, np.pi / 2 - np.arccos(s_n), -push, DIFFERENT, "s", "n")
+        axes.set(title=title, aspect="equal", xlim=(-1.5, 1.5), ylim=(-0.6, 1.4))
+        axes.axis("off")
+    return figure
+
+
+def _point(axes, angle, force, color, marker, name):
+    """A point of the unit circle with its name, and its force along the circle (positive: counterclockwise)."""
+    x, y = np.cos(angle), np.sin(angle)
+    axes.plot(x, y, marker, color=color, markersize=11, zorder=3)
+    axes.annotate(name, (1.17 * x, 1.17 * y), ha="center", va="center", fontweight="bold", path_effects=OUTLINE)
+    if force:
+        tip = (x - 0.5 * force * y, y + 0.5 * force * x)
+        axes.annotate("", tip, (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.5})
+
+
+# --- Embeddings in the plane --------------------------------------------------------------------------------------
+
+
+@styled
+def projections(planes, labels, classes, test):
+    """Embeddings in the plane by several methods side by side: training rows as dots, test rows with a dark edge.
+
+    planes   {name of the method: (N, 2)}
+    labels   (N,) indices into `classes`
+    test     (N,) True for rows of the test split
+    """
+    labels = array("labels", labels, None).astype(int)
+    test = array("test", test, len(labels)).astype(bool)
+    chosen = {name: array(f"planes[{name!r}]", x, len(labels), 2) for name, x in items("planes", planes)}
+    figure, grid = new_axes(4.5 * len(chosen), 4.9, columns=len(chosen))
+    for axes, (name, points) in zip(np.atleast_1d(grid), chosen.items(), strict=True):
+        for c, word in enumerate(classes):
+            look = {"color": COLORS[c % 10], "marker": MARKERS[c % 10], "linestyle": ""}
+            axes.plot(*points[(labels == c) & ~test].T, markersize=3.5, alpha=0.5, markeredgewidth=0, **look)
+            axes.plot(*points[(labels == c) & test].T, markersize=4.5, markeredgecolor=INK, markeredgewidth=0.3, **look)
+            if (labels == c).any():  # the name stands above its class: there the island can be seen
+                middle = np.median(points[labels == c], axis=0)
+                above = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "va": "center"}
+                axes.annotate(str(word), middle, fontweight="bold", path_effects=OUTLINE, **above)
+        axes.set(title=name, xlabel="first coordinate (no unit)", ylabel="second coordinate (no unit)")
+        axes.set_aspect("equal", adjustable="datalim")
+    return figure

@@ -1,0 +1,323 @@
+"""The command line: what each command is called with, what it prints, and with which status it ends."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+
+from course import doctor, grading, notebooks, presenting
+from course.cli import main
+from course.doctor import Finding
+from course.grading import Grade, Score
+from tools import bench
+
+
+def run(*arguments):
+    """(status, what was printed on both streams); an unexpected exception comes through."""
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of two small labs in a temporary folder."""
+    folder = tmp_path / "course"
+    folder.mkdir()
+    for name in ("00_start", "04_triplet"):
+        cells = [new_code_cell("EPOCHS = 1", metadata={"tags": ["parameters"]}), new_code_cell("print(EPOCHS)")]
+        nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Records calls of functions that are replaced."""
+    made = []
+
+    def replace(module, name, answer=None):
+        def function(*arguments, **keywords):
+            made.append((name, arguments, keywords))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(module, name, function)
+
+    return SimpleNamespace(made=made, replace=replace)
+
+
+COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "bench", "mutants"]
+COMMANDS += ["measure", "report"]
+
+
+def test_help_lists_every_command_and_each_has_its_own():
+    status, text = run("--help")
+    assert status == 0
+    assert [line.split()[0] for line in text.split("Commands:")[1].splitlines() if line] == COMMANDS
+    for command in [*COMMANDS, "data list", "data get"]:
+        status, text = run(*command.split(), "-h")
+        assert status == 0 and "Usage:" in text
+
+
+def test_python_m_labkit_is_the_same_and_starts_without_heavy_imports():
+    code = (
+        "import sys, runpy; sys.argv = ['labkit', '--version']\n"
+        "try: runpy.run_module('labkit', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print(sorted({'torch', 'numpy', 'nbformat', 'IPython', 'jupyter_client'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["labkit, version 0.1.0", "0", "[]"], done.stderr
+
+
+# --------------------------------------------------------------------------------------------------------- for everyone
+
+
+def test_open_and_present_pass_the_lab_on(course, calls):
+    calls.replace(presenting, "open_lab")
+    calls.replace(presenting, "present")
+    assert run("open") == run("open", "4", "--port", 9, "--no-browser") == run("present", "04_triplet") == (0, "")
+    assert calls.made == [
+        ("open_lab", (course / "00_start.ipynb",), {"root": notebooks.ROOT, "port": None, "open_browser": True}),
+        ("open_lab", (course / "04_triplet.ipynb",), {"root": notebooks.ROOT, "port": 9, "open_browser": False}),
+        ("present", (course / "04_triplet.ipynb",), {"port": None, "open_browser": True}),
+    ]
+
+
+@pytest.mark.parametrize("command", ["open", "present", "lab", "refresh", "student"])
+def test_an_unknown_lab_is_one_line_and_status_1(course, command):
+    status, text = run(command, "07")
+    assert status == 1
+    assert text.startswith("Error: lab: got '07', expected the number") and "(00_start, 04_triplet)" in text
+
+
+def test_lab_passes_typed_parameters(course, calls, tmp_path):
+    calls.replace(notebooks, "run_lab", tmp_path / "out.ipynb")
+    status, text = run("lab", "04", "-p", "DATASET", "mnist", "-p", "EPOCHS", "5", "--out", tmp_path / "out.ipynb")
+    assert (status, text) == (0, f"written: {tmp_path / 'out.ipynb'}\n")
+    values = {"DATASET": "mnist", "EPOCHS": 5}
+    assert calls.made == [("run_lab", (course / "04_triplet.ipynb", values, tmp_path / "out.ipynb"), {})]
+
+
+def test_lab_tells_what_went_wrong(course, calls):
+    status, text = run("lab", "04", "-p", "EPOCH", "5")
+    assert status == 1 and "Error: parameter: got 'EPOCH', expected one of" in text and "EPOCHS = 1" in text
+    calls.replace(notebooks, "run_lab", notebooks.CellFailed("04_triplet.ipynb, cell 3: E"))
+    assert run("lab", "04") == (1, "Error: 04_triplet.ipynb, cell 3: E\n")
+
+
+def test_data_list_and_get_find_what_is_there(tmp_path):
+    status, text = run("data", "list", "--root", tmp_path)
+    assert status == 0 and str(tmp_path) in text
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()[1:]}
+    assert lines["digits"] == "train and test" and lines["mnist"] == "not there: labkit data get mnist"
+    status, text = run("data", "get", "digits", "--root", tmp_path)
+    assert status == 0
+    assert "digits train: " in text and "digits test: " in text and "images 1×8×8, 10 classes" in text
+    status, text = run("data", "get", "nothing", "--root", tmp_path)
+    assert status == 1 and text.startswith("Error: name: got 'nothing'")
+
+
+def test_doctor_ends_with_1_only_when_something_is_broken(monkeypatch):
+    findings = [Finding("ok", "Python 3.12"), Finding("note", "no Chromium", "sudo apt install chromium")]
+    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    status, text = run("doctor")
+    assert status == 0
+    assert text.splitlines() == [
+        "ok      Python 3.12",
+        "note    no Chromium",
+        "        sudo apt install chromium",
+        "",
+        "Nothing is broken.",
+    ]
+    findings.append(Finding("broken", "disk full", "Make room."))
+    status, text = run("doctor")
+    assert status == 1
+    assert text.splitlines()[-4:] == ["BROKEN  disk full", "        Make room.", "", "1 broken."]
+
+
+# ------------------------------------------------------------------------------------------------------ for instructors
+
+
+def test_student_writes_all_labs_or_those_named(course, tmp_path):
+    status, text = run("student", "--out", tmp_path / "all")
+    assert status == 0
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["00_start.ipynb", "04_triplet.ipynb"]
+    assert text == "".join(f"written: {tmp_path / 'all' / name}.ipynb\n" for name in ("00_start", "04_triplet"))
+    assert run("student", "4", "--out", tmp_path / "one")[0] == 0
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["04_triplet.ipynb"]
+
+
+@pytest.fixture
+def graded(monkeypatch):
+    def grade(file, lab, cell_seconds, seconds):
+        if file.name == "bad.ipynb":
+            raise ValueError("bad.ipynb cannot be read as a notebook")
+        scores = [Score("mining", 0, 2, "✗ mining: the easiest"), Score("loss", 1, 1)]
+        return Grade(str(file), f"{lab or 'found'} {cell_seconds} {seconds}", scores)
+
+    monkeypatch.setattr(grading, "grade", grade)
+
+
+def test_grade_prints_scores_and_ends_with_0_for_low_ones(graded):
+    status, text = run("grade", "ada.ipynb", "--cell-seconds", 5)
+    assert status == 0
+    assert text.splitlines() == [
+        "ada.ipynb (found 5 600): 1 of 3 points",
+        "  0/2  mining  ✗ mining: the easiest",
+        "  1/1  loss",
+    ]
+
+
+def test_grade_goes_on_after_a_file_that_cannot_be_graded_and_ends_with_1(graded, course):
+    status, text = run("grade", "bad.ipynb", "ada.ipynb", "--lab", "04")
+    assert status == 1
+    assert "bad.ipynb: cannot be graded: bad.ipynb cannot be read" in text
+    assert f"ada.ipynb ({course / '04_triplet.ipynb'} 60 600): 1 of 3 points" in text
+
+
+def test_grade_prints_json_for_programs(graded):
+    done = CliRunner().invoke(main, ["grade", "--json", "ada.ipynb", "bad.ipynb"])
+    ada, bad = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert (ada["file"], ada["earned"], ada["points"]) == ("ada.ipynb", 1, 3)
+    assert ada["scores"][0] == {"exercise": "mining", "earned": 0, "points": 2, "feedback": "✗ mining: the easiest"}
+    assert bad == {"file": "bad.ipynb", "error": "bad.ipynb cannot be read as a notebook"}
+
+
+def test_grade_says_that_submissions_are_untrusted():
+    assert "SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE" in run("grade", "--help")[1]
+
+
+# ------------------------------------------------------------------------------------------------------- for developers
+
+
+def test_refresh_goes_on_after_a_failure_and_ends_with_1(course, monkeypatch):
+    def refresh(path):
+        if path.stem == "00_start":
+            raise notebooks.CellFailed("code cell 2 fails")
+        return True
+
+    monkeypatch.setattr(notebooks, "refresh", refresh)
+    status, text = run("refresh")
+    assert status == 1
+    assert "00_start: FAILED\ncode cell 2 fails\n" in text and "04_triplet: changed\n" in text
+    monkeypatch.setattr(notebooks, "refresh", lambda path: False)
+    assert run("refresh", "00") == (0, "00_start: as it was\n")
+
+
+def test_bench_runs_every_benchmark_prints_one_table_and_keeps_a_record(tmp_path, monkeypatch):
+    folder, record = tmp_path / "benchmarks", tmp_path / "measured" / "benchmarks.json"
+    folder.mkdir()
+    row = {"name": "small ½", "ratio": 1.0234, "goal": 1.05, "rounds": 3, "ours_mib": 65.53, "peer_mib": 4021.7}
+    (folder / "fit.py").write_text(f"def rows():\n    print('noise')\n    return [{row}]\n", encoding="utf-8")
+    (folder / "helper.py").write_text("x = 1\n", encoding="utf-8")
+    (folder / "other.py").write_text("def rows():\n    return [{'name': 'b', 'ratio': 75}]\n", encoding="utf-8")
+    monkeypatch.setattr(bench, "BENCHMARKS", folder)
+    monkeypatch.setattr(bench, "RECORD", record)
+    status, text = run("bench")
+    assert status == 0
+    assert text.splitlines()[2:6] == [
+        "benchmark  measured  ratio  goal  MiB   peer MiB  MiB goal",
+        "fit        small ½   1.02   1.05  65.5  4022",
+        "other      b         75",
+        f"written: {record}",
+    ]
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    assert kept["fit"]["rows"] == [row]
+    assert {"date", "machine", "device", "threads", "python", "torch"} <= set(kept["fit"])
+    (folder / "other.py").write_text("def rows():\n    return [{'name': 'b', 'ratio': 80}]\n", encoding="utf-8")
+    assert run("bench", "other")[0] == 0
+    again = json.loads(record.read_text(encoding="utf-8"))
+    assert again["fit"] == kept["fit"] and again["other"]["rows"][0]["ratio"] == 80
+
+
+def test_bench_names_what_it_does_not_know_and_what_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+    (tmp_path / "bad.py").write_text("def rows():\n    1 / 0\n", encoding="utf-8")
+    assert run("bench", "speed") == (1, "Error: benchmark: got speed, expected some of bad\n")
+    status, text = run("bench")
+    assert status == 1 and "Error: bad.py failed with status 1" in text
+
+
+# --------------------------------------------------------------------------------------------------------------- doctor
+
+
+def found(look, *arguments):
+    return [(finding.state, finding.text) for finding in look(*arguments)]
+
+
+def test_packages_are_compared_with_their_pins(tmp_path):
+    pins = tmp_path / "requirements.txt"
+    pytest_version = pytest.__version__
+    pins.write_text(f"pytest=={pytest_version}\nnot-there==1 ; sys_platform == 'other'\n", encoding="utf-8")
+    assert found(doctor.packages, pins) == [("ok", "all 2 packages have the pinned versions")]
+    pins.write_text("pytest==1.0\n", encoding="utf-8")
+    assert found(doctor.packages, pins) == [("note", f"not as pinned: pytest {pytest_version} (pinned: 1.0)")]
+    pins.write_text("not-there==1\n", encoding="utf-8")
+    assert found(doctor.packages, pins) == [("broken", "not as pinned: not-there missing (pinned: 1)")]
+    assert found(doctor.packages, tmp_path / "none.txt")[0][0] == "note"
+
+
+def test_doctor_sees_an_old_python_a_full_disk_and_a_wrong_data_folder(monkeypatch, tmp_path):
+    assert found(doctor.python)[0][0] in ("ok", "note")
+    monkeypatch.setattr(doctor, "OLDEST", (4, 0))
+    assert found(doctor.python)[0][0] == "broken"
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e9))
+    assert found(doctor.disk) == [("broken", "1 GB free where the course lies")]
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    assert [state for state, _ in found(doctor.data)] == ["ok"]
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "none"))
+    assert [state for state, _ in found(doctor.data)] == ["broken", "ok"]
+
+
+def test_doctor_sees_which_browser_there_is(monkeypatch):
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert found(doctor.browser)[0][0] == "note"
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    assert found(doctor.browser)[0][0] == "broken"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name)
+    assert found(doctor.browser) == [("ok", "browser for the browser tests: /nowhere/chromium")]
+
+
+def test_doctor_sees_a_pair_that_does_not_fit(monkeypatch):
+    assert found(doctor.torch_pair)[0][0] == "ok"
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    [(state, text)] = found(doctor.torch_pair)
+    assert state == "broken" and text.startswith("torchvision cannot be used with torch ")
+
+
+def test_doctor_goes_on_when_something_cannot_be_looked_at(monkeypatch):
+    def fail():
+        raise OSError("no such thing")
+
+    for name in ("packages", "torch_pair", "device", "threads", "data", "disk", "browser", "kernel"):
+        monkeypatch.setattr(doctor, name, lambda: ())
+    fail.__name__ = "disk"
+    monkeypatch.setattr(doctor, "disk", fail)
+    assert [finding.text for finding in doctor.examine()][1:] == ["disk: OSError: no such thing"]
+
+
+def test_doctor_sees_another_labkit(monkeypatch, tmp_path):
+    assert found(doctor.kernel) == [("ok", "a notebook kernel starts and finds labkit")]
+    (tmp_path / "labkit.py").write_text("", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    [(state, text)] = found(doctor.kernel)
+    assert state == "broken" and text.startswith(f"notebooks find another labkit: {tmp_path}")
+
+
+def test_doctor_names_the_device_and_the_threads(monkeypatch):
+    assert found(doctor.device)[0][1].startswith("training uses ")
+    monkeypatch.setattr(doctor.os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    [finding] = doctor.threads()
+    assert finding.state == "note" and "OMP_NUM_THREADS=1 is set" in finding.mend

@@ -1,0 +1,162 @@
+"""course.presenting: slides made from a notebook, and a server that keeps to itself and leaves nothing behind."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from browser import LIMIT, Server
+from IPython.core.interactiveshell import InteractiveShell
+
+from course import presenting
+
+
+def listening(process):
+    """The addresses at which a process listens; none if it is gone, as helpers that a server starts soon are."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+    return set()
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A notebook with every type of slide."""
+    cells = [nbformat.v4.new_markdown_cell(f"# {kind}") for kind in SLIDE_TYPES]
+    for cell, kind in zip(cells, SLIDE_TYPES, strict=True):
+        cell.metadata["slideshow"] = {"slide_type": kind}
+    cells += [nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("stream", text="kept")])]
+    path = tmp_path / "a lab.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+SLIDE_TYPES = ("slide", "subslide", "fragment", "skip", "notes", "-")
+
+
+def test_slides_are_a_copy_that_leaves_notes_out(notebook, tmp_path):
+    before = notebook.read_bytes()
+    (tmp_path / "here").mkdir()
+    copy = presenting.write_slides(notebook, tmp_path / "here")
+    assert notebook.read_bytes() == before
+    assert copy.name == notebook.name and copy.is_relative_to(tmp_path / "here")
+    old, new = nbformat.read(notebook, 4), nbformat.read(copy, 4)
+    assert [(cell.id, cell.source, cell.get("outputs")) for cell in new.cells] == [
+        (cell.id, cell.source, cell.get("outputs")) for cell in old.cells
+    ]
+    kinds = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in new.cells]
+    assert kinds == ["slide", "subslide", "fragment", "skip", "skip", None, None]
+    settings = tmp_path / "here" / "user_settings"
+    written = {path.relative_to(settings).as_posix(): json.loads(path.read_text()) for path in settings.rglob("*.*")}
+    assert written["jupyterlab-slideshow/plugin.jupyterlab-settings"] == {"active": True}
+    assert written["@jupyterlab/apputils-extension/notification.jupyterlab-settings"]["fetchNews"] == "false"
+    assert new.metadata.kernelspec.name == "slides" and (tmp_path / "here" / "kernels" / "slides").is_dir()
+
+
+def test_skipped_code_runs_once_before_the_next_cell_and_shows_nothing(tmp_path, capfd):
+    sources = ["x = [1]; print('set-up')", "x.append(2)", "x.append(3)", "1 / 0", "x.append(4)"]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in (cells[0], cells[2], cells[3]):
+        cell.metadata["slideshow"] = {"slide_type": "skip"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "lab.ipynb")
+    shell = InteractiveShell()
+    presenting.run_skipped_code(shell, tmp_path / "lab.ipynb")
+    shell.run_cell("'typed into a console'", cell_id=None)
+    assert "x" not in shell.user_ns
+    shell.run_cell(cells[1].source, cell_id=cells[1].id)
+    assert shell.user_ns["x"] == [1, 2]
+    shell.run_cell(cells[1].source, cell_id=cells[1].id)
+    assert shell.user_ns["x"] == [1, 2, 2]
+    assert "set-up" not in capfd.readouterr().out
+    shell.run_cell(cells[4].source, cell_id=cells[4].id)
+    assert shell.user_ns["x"] == [1, 2, 2, 3, 4]
+
+
+def test_arguments_keep_to_loopback_and_ask_the_network_nothing(notebook, monkeypatch):
+    monkeypatch.delattr(os, "geteuid", raising=False)
+    arguments = presenting.server_arguments(notebook, open_browser=False)
+    assert "--ServerApp.ip=127.0.0.1" in arguments and "--ServerApp.open_browser=False" in arguments
+    assert f"--ServerApp.root_dir={notebook.parent}" in arguments
+    assert "--LabApp.default_url=/lab/tree/a%20lab.ipynb" in arguments
+    assert {
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    } <= set(arguments)
+    assert not any("token" in argument or "port" in argument or "root=" in argument for argument in arguments)
+
+
+def test_arguments_take_a_port_and_a_folder_above(notebook):
+    arguments = presenting.server_arguments(notebook, root=notebook.parents[1], port=1234)
+    assert "--ServerApp.port=1234" in arguments and "--ServerApp.port_retries=0" in arguments
+    assert f"--LabApp.default_url=/lab/tree/{notebook.parent.name}/a%20lab.ipynb" in arguments
+
+
+def test_what_is_not_a_notebook_is_refused(notebook, tmp_path):
+    broken, text = tmp_path / "broken.ipynb", tmp_path / "text.txt"
+    broken.write_text("{}")
+    text.write_text("text")
+    for path in (tmp_path / "none.ipynb", tmp_path, text):
+        with pytest.raises(ValueError, match=r"notebook: got .* expected the path of an existing"):
+            presenting.present(path)
+    with pytest.raises(ValueError, match=r"notebook: .* cannot be read"):
+        presenting.open_lab(broken)
+    with pytest.raises(ValueError, match="root: got"):
+        presenting.server_arguments(notebook, root=Path(__file__).parent)
+
+
+def status(url, **headers):
+    """The HTTP status of a GET, redirects followed, and the address where they end."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=LIMIT) as answer:
+            return answer.status, answer.url
+    except urllib.error.HTTPError as error:
+        return error.code, error.url
+
+
+@pytest.mark.parametrize("function", ["open_lab", "present"])
+def test_the_server_wants_a_token_listens_here_alone_and_leaves_nothing_behind(function, notebook, tmp_path):
+    for folder in ("server", "tmp"):
+        (tmp_path / folder).mkdir()
+    with Server(function, notebook, tmp_path / "server", temporary=tmp_path / "tmp") as server:
+        token = {"Authorization": "token " + server.token}
+        for address in ("/api/contents", "/api/kernels", "/api/contents?token=wrong"):
+            assert status(server.url + address)[0] == 403
+        assert "/login" in status(f"{server.url}/lab")[1]
+        assert status(f"{server.url}/api/kernels", **token)[0] == 200
+        start = urllib.request.Request(f"{server.url}/api/kernels", b"{}", token, method="POST")
+        urllib.request.urlopen(start, timeout=LIMIT).read()
+        process = psutil.Process(server.process.pid)
+        family = [process, *process.children(recursive=True)]
+        assert len(family) > 1, "the kernel runs"
+        assert {address for one in family for address in listening(one)} == {"127.0.0.1"}
+        assert list((tmp_path / "tmp").glob("labkit-*"))
+        if function == "present" and os.name == "posix":  # one ends by Ctrl-C, the other as from JupyterLab's menu
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(LIMIT) == 0
+    assert not psutil.wait_procs(family, timeout=LIMIT)[1], "server and kernel are gone"
+    assert not list((tmp_path / "tmp").glob("labkit-*"))
+    assert ("Space, arrows" in server.log.read_text(errors="replace")) == (function == "present")
+    assert not list((tmp_path / "server").rglob("*.jupyterlab-settings")), "the user's own settings are not touched"
+
+
+def test_an_empty_token_in_the_environment_does_not_switch_it_off(monkeypatch):
+    from jupyterlab.labapp import LabApp
+
+    served = []
+    monkeypatch.setattr(LabApp, "launch_instance", served.append)
+    monkeypatch.setenv("JUPYTER_TOKEN", "")
+    presenting.serve(["an argument"])
+    assert served == [["an argument"]] and "JUPYTER_TOKEN" not in os.environ
+
+
+def test_importing_presenting_is_quick():
+    code = "import sys, course.presenting; assert not {'jupyterlab', 'torch', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,354 @@
+"""labkit measure: what is missing is run, kept, gone on with after a kill, refused where it does not fit."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from course.cli import main
+from experiments import definitions, ensembling, recipe, report, runner, store, trial
+from experiments.definitions import BASELINE, TABLES
+from labkit import data, ensembles, networks
+
+ROWS = [BASELINE, "center, λ=0.01"]
+RUNS = 4 + 2 * 2  # the tuning of cross-entropy, which the other row takes over, and two seeds each
+
+
+def measurement(folder, **changes):
+    options = {"datasets": ["digits"], "rows": ROWS, "seeds": 2, "folder": folder, **changes}
+    return runner.Measurement("center", "tiny", **options)
+
+
+def measure(folder, **changes):
+    asked = measurement(folder, **changes)
+    return runner.measure(asked, device="cpu", progress=False), asked
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with all records of the small measurement, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    made, asked = measure(folder)
+    assert made == RUNS == asked.total() == asked.done()
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def lines(folder):
+    return store.path_of("center", "tiny", folder).read_bytes().splitlines()
+
+
+# ---- what is run
+
+
+def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
+    found = store.read(store.path_of("center", "tiny", finished))
+    tuning, finals = found[:4], found[4:]
+    assert [record["kind"] for record in found] == ["tuning"] * 4 + ["final"] * 4
+    assert {record["seed"] for record in tuning} == {trial.TUNING_SEED}
+    assert len({record["settings"]["rate"] for record in tuning}) == 4
+    best = max(tuning, key=lambda record: trial.score(record["results"]))
+    assert {record["setting"] for record in finals} == {best["setting"]}
+    assert "weights=[1.0, 0.01]" in finals[-1]["settings"]["loss"]
+    assert {"closest accuracy", "recall@1", "MAP@R", "accuracy"} <= finals[0]["results"].keys()
+    about = finals[0]["about"]
+    assert {"python", "torch", "device", "machine", "threads"} <= about.keys()
+    assert about["precision"] == "32-true"
+    text = "".join(map(str, found))
+    assert str(Path.home()) not in text and str(finished) not in text and (platform.node() or "no name") not in text
+    assert finals[0]["seconds"] > 0 and finals[0]["processes"] == 1
+
+
+@pytest.mark.parametrize("table, precision", [("center", "bf16-mixed"), ("distancing", "32-true")])
+def test_a_record_names_the_precision_in_which_its_run_was_computed(table, precision, monkeypatch):
+    monkeypatch.setattr(runner, "_runs", lambda table: types.SimpleNamespace(run=lambda *arguments: {}))
+    monkeypatch.setattr(runner, "_checkpoint", lambda *arguments: None)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    job = trial.Job(table, "full", "mnist", BASELINE, "final", 0, 0)
+    assert runner._run(job, None, "cpu", 1, None)["about"]["precision"] == precision
+
+
+def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
+    before = lines(copied)
+    assert measure(copied)[0] == 0 and lines(copied) == before
+    assert measure(copied, seeds=3, rows=[BASELINE])[0] == 1
+    assert lines(copied)[:-1] == before
+
+
+def test_records_are_compared_with_what_would_be_run_now(copied, monkeypatch):
+    before = lines(copied)
+    monkeypatch.setitem(recipe._OF_SIZE, "tiny", {**recipe._OF_SIZE["tiny"], "dim": 6})
+    with pytest.raises(store.Mismatch, match=r"(?s)dim: recorded 8, now 6.*never mixed.*--again"):
+        measure(copied)
+    assert lines(copied) == before
+    assert measure(copied, again=True)[0] == RUNS
+    aside = store.path_of("center", "tiny", copied).with_suffix(".old1.jsonl")
+    assert aside.read_bytes().splitlines() == before
+    assert measure(copied)[0] == 0
+
+
+def test_records_of_other_code_are_refused(copied, monkeypatch):
+    version = store.file_version
+    monkeypatch.setattr(store, "file_version", lambda name: "1" if name == "losses/center.py" else version(name))
+    with pytest.raises(store.Mismatch, match=r"(?s)center, λ=0.01.*labkit/losses/center.py has changed"):
+        measure(copied)
+    assert measure(copied, rows=[BASELINE])[0] == 0  # which does not use that file
+
+
+def test_rows_datasets_and_tables_are_told(tmp_path):
+    for change, message in [
+        ({"rows": ["centre"]}, "rows: got centre, expected some of cross-entropy"),
+        ({"datasets": ["digit"]}, "datasets: got digit, expected some of digits"),
+        ({"datasets": ["mnist"], "root": str(tmp_path)}, "datasets: mnist not at hand"),
+        ({"datasets": None, "root": str(tmp_path)}, "datasets: none of fashion_mnist, mnist is in"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            measurement(tmp_path, **change)
+    with pytest.raises(ValueError, match="datasets: digits without a recipe in size 'reduced'"):
+        runner.Measurement("center", "reduced", ["digits"], folder=tmp_path)
+
+
+def test_no_run_is_started_after_so_many_minutes(tmp_path):
+    asked = measurement(tmp_path)
+    assert runner.measure(asked, minutes=0, progress=False) == 0 and asked.total() == RUNS
+
+
+def test_unseen_classes_are_measured_by_retrieval_and_verification(tmp_path):
+    random = np.random.default_rng(0)
+    faces = random.integers(0, 256, (20, 1, 16, 16))
+    for split, people in (("train", range(15)), ("test", range(15, 20))):
+        labels = np.repeat(np.arange(len(people)), 6)
+        images = np.clip(faces[people][labels] + random.integers(-30, 31, (len(labels), 1, 16, 16)), 0, 255)
+        (tmp_path / "orl-faces").mkdir(exist_ok=True)
+        classes = np.array([f"person {p}" for p in people])
+        np.savez(tmp_path / f"orl-faces/{split}.npz", images=images.astype(np.uint8), labels=labels, classes=classes)
+    made, asked = measure(tmp_path, datasets=["orl-faces"], root=str(tmp_path), rows=[BASELINE], seeds=1)
+    final = list(asked.records.values())[-1]
+    assert made == 5 and set(final["results"]) == {*definitions.UNSEEN}
+    assert set(final["curve"]) == {"step", "loss", "recall@1", "MAP@R"}
+
+
+def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tmp_path):
+    rows, seeds = ["one long run", "restarts and hills"], 2
+    asked = runner.Measurement("distancing", "tiny", ["digits"], rows, seeds, folder=tmp_path)
+    assert runner.measure(asked, progress=False) == 4 and asked.total() == 4 and not asked.jobs()
+    assert {record["kind"] for record in asked.records.values()} == {"final"}
+    record = asked.records["digits", rows[1], "final", 1, 0]
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+
+    def network(seed):
+        torch.manual_seed(seed)
+        return networks.SmallResNet(dim=10, width=2)
+
+    size = sum(p.numel() for p in network(0).parameters())
+    expected = ensembles.compare(
+        rows[1],
+        network,
+        train.take(torch.linspace(0, len(train) - 1, 80).long()),
+        test,
+        epochs=4,
+        members=4,
+        seed=1,
+        batch_size=40,
+        lr=0.05,
+        hill={"strength": 0.15 * size * 0.05**2, "sigma": 0.05, "measure": "mean"},
+    )
+    assert record["results"] == pytest.approx(expected, abs=1e-6)
+    (result,) = report.results("distancing", "tiny", folder=tmp_path)
+    assert list(result.against) == rows[1:] and "vs one long run" in report.text(result)
+    accuracies = [list(result.values[row]["accuracy"].values()) for row in rows]
+    assert result.against[rows[1]].difference == pytest.approx(np.mean(accuracies[1]) - np.mean(accuracies[0]))
+
+
+def test_the_record_of_an_ensemble_names_what_decides_it():
+    jobs = [trial.Job(table, "full", "digits", "hills", "final", 0, 0) for table in TABLES if "distancing" in table]
+    assert ensembling.has_recipe("reduced", "cifar10-jpeg75") and not ensembling.has_recipe("huge", "mnist")
+    (residual, code), (mobile, _) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
+    assert residual["network"] == "small_resnet" and mobile["network"] == "mobilenet_v2"
+    assert residual["method"] == "hills" and residual["recipe"]["hill"] == {"bend": 0.15, "sigma": 0.05}
+    assert {"ensembles.py", "distancing.py", "experiments/ensembling.py"} <= set(code)
+    network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    with pytest.raises(ValueError, match="devices: got 2, expected 1"):
+        ensembling.run(replace(jobs[0], size="tiny"), processes=2)
+
+
+def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
+    monkeypatch.setitem(recipe._OF_SIZE, "full", {"network": "lenet", "dim": 8, "rate": 0.01, "points": 2})
+    monkeypatch.setitem(recipe._FULL, "digits", {"steps": 120, "batches": {"batch_size": 40}, "augment": None})
+    make_loss, curve_point, steps, slow = trial.make_loss, trial.curve_point, [], [0.0]
+
+    def counted(*arguments):
+        loss = make_loss(*arguments)
+        loss.register_forward_hook(lambda *_: steps.append(time.sleep(slow[0])))
+        return loss
+
+    def cut_short(*arguments, **options):
+        raise RuntimeError("the power fails")
+
+    def record(folder):
+        asked = runner.Measurement("recipe", "full", ["digits"], seeds=1, folder=folder)
+        assert runner.measure(asked, device="cpu", progress=False) == 1
+        assert [path.name for path in folder.iterdir()] == ["recipe.jsonl"]  # what was saved on the way is gone
+        (found,) = asked.records.values()
+        return found
+
+    monkeypatch.setattr(trial, "make_loss", counted)
+    whole = record(tmp_path / "whole")
+    assert len(steps) == 120 and whole["processor seconds"] > 0
+    monkeypatch.setattr(trial, "curve_point", cut_short)  # after 60 steps
+    slow[0] = 0.05
+    with pytest.raises(RuntimeError, match="the power fails"):
+        record(tmp_path / "cut")
+    monkeypatch.setattr(trial, "curve_point", curve_point)
+    steps.clear()
+    slow[0] = 0.0
+    gone_on = record(tmp_path / "cut")
+    assert len(steps) == 70  # it was saved after 50
+    assert gone_on["results"] == whole["results"] and gone_on["curve"] == whole["curve"]
+    assert gone_on["seconds"] > 50 * 0.05 and "processor seconds" not in gone_on
+
+
+# ---- in other processes
+
+
+def command(folder, *words):
+    return [
+        "-m",
+        "labkit",
+        "measure",
+        "center",
+        "--size",
+        "tiny",
+        "--datasets",
+        "digits",
+        "--folder",
+        str(folder),
+        *words,
+    ]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finished, tmp_path):
+    path = store.path_of("center", "tiny", tmp_path)
+    words = command(tmp_path, "--seeds", "20", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    killed = subprocess.Popen([sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 200
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 5):
+        assert killed.poll() is None and time.monotonic() < deadline, killed.stderr.read().decode()
+        time.sleep(0.02)
+    workers = []
+    if sys.platform == "linux":
+        workers = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text(encoding="utf-8").split()
+    killed.kill()
+    killed.communicate()
+    kept = path.read_bytes()
+    assert 5 <= kept.count(b"\n") < 4 + 2 * 20
+    while any(Path("/proc", worker, "exe").exists() for worker in workers):
+        assert time.monotonic() < deadline  # no process goes on with a run that nobody would record
+        time.sleep(0.02)
+    whole = kept[: kept.rfind(b"\n") + 1]
+    path.write_bytes(whole + b'{"dataset": "digits", "row')  # as a kill in the middle of writing leaves it
+    measure(tmp_path)
+    after = path.read_bytes()
+    assert after.startswith(whole) and after.endswith(b"\n")
+    asked = measurement(tmp_path)
+    assert asked.done() == RUNS and len(store.read(path)) == len(asked.records)  # none twice
+    # What two processes side by side have measured is what one measures.
+    ours, alone = (
+        {store.key(r): r["results"] for r in store.read(store.path_of("center", "tiny", f))}
+        for f in (tmp_path, finished)
+    )
+    for key in alone:
+        assert ours[key] == pytest.approx(alone[key], abs=1e-6)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
+def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(finished, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    done = subprocess.run([*torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
+    assert [store.key(record) for record in two] == [store.key(record) for record in one]
+    for shared, alone in zip(two, one, strict=True):
+        assert shared["processes"] == 2 and shared["settings"] == alone["settings"]
+        if alone["kind"] == "final":
+            assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
+            assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
+    assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+
+
+def test_a_run_shared_by_new_processes_is_that_of_one(finished, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # forked, as in a notebook: seconds quicker than new ones
+    job = trial.Job("center", "tiny", "digits", BASELINE, "final", 0, 1)
+    one, two = (trial.run(job, device="cpu", processes=count) for count in (None, 2))
+    assert two["processes"] == 2 and two["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+
+
+# ---- what is committed
+
+MNISTS = ["mnist", "fashion_mnist"]
+COMMITTED = {  # what README says was measured: datasets and seeds
+    ("center", "reduced"): (MNISTS, 3),
+    ("circle", "reduced"): (MNISTS, 3),
+    ("distancing", "reduced"): (["mnist", "cifar10-jpeg75"], 3),
+    ("embedding_size", "reduced"): (["fashion_mnist"], 3),
+    ("exponential_triplet", "reduced"): ([*MNISTS, "orl-faces", "omniglot28"], 3),
+    ("pedcc", "reduced"): ([*MNISTS, "orl-faces"], 3),
+    ("recipe", "full"): ([*MNISTS, "cifar10-jpeg75"], 1),
+}
+
+
+def stand_in(dataset, root):
+    """Training and test images with the shape and the number of classes of a dataset, which need not be at hand."""
+    shape = {"cifar10-jpeg75": (3, 32, 32), "orl-faces": (1, 64, 64)}.get(dataset, (1, 28, 28))
+    count = {"orl-faces": 30, "omniglot28": 964}.get(dataset, 10)
+    images = torch.zeros(count, *shape, dtype=torch.uint8)
+    return (data.Images(images, torch.arange(count), tuple(map(str, range(count)))),) * 2
+
+
+@pytest.mark.parametrize("table, size", COMMITTED)
+def test_committed_records_fit_the_present_settings_and_code_and_none_is_missing(table, size, monkeypatch):
+    datasets, seeds = COMMITTED[table, size]
+    contents = {r["dataset"]: r["settings"]["content"] for r in store.read(store.path_of(table, size))}
+    monkeypatch.setattr(trial, "content", lambda dataset, root: contents[dataset])
+    monkeypatch.setattr(trial, "images", stand_in)
+    monkeypatch.setattr(data, "available", lambda *dataset: True)
+    asked = runner.Measurement(table, size, datasets, seeds=seeds)
+    assert asked.done() == asked.total()
+
+
+# ---- the commands
+
+
+def test_measure_and_report_from_the_command_line(copied, tmp_path):
+    asked = ["measure", "center", "--size", "tiny", "--datasets", "digits", "--rows", ";".join(ROWS), "--seeds", "2"]
+    done = CliRunner().invoke(main, [*asked, "--folder", str(copied)])
+    assert done.exit_code == 0 and "0 runs made, 0 missing" in done.output, done.output
+    words = ["report", "center", "--size", "tiny", "--folder", str(copied)]
+    done = CliRunner().invoke(main, [*words, "--figure", str(tmp_path / "center.png")])
+    assert done.exit_code == 0 and "± " in done.output and (tmp_path / "center.png").stat().st_size > 5000
+    assert "| cross-entropy | 2 |" in CliRunner().invoke(main, [*words, "--format", "markdown"]).output
+    done = CliRunner().invoke(main, ["report", "circle", "--folder", str(copied)])
+    assert done.exit_code == 1 and "circle: not measured yet in size reduced; labkit measure circle" in done.output
+    assert all(name in CliRunner().invoke(main, ["measure", "--help"]).output for name in TABLES)
+    done = CliRunner().invoke(main, ["measure", "centre"])
+    assert done.exit_code == 1 and "table: got 'centre', expected one of" in done.output

@@ -1,0 +1,182 @@
+"""labkit.figures.lab02: what the histograms and the deep net's picture show, and that sliders move it."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import nn
+
+from labkit import figures
+from labkit.figures import lab02 as plots
+from labkit.initialization import initialize, signal_statistics
+
+RANDOM = np.random.default_rng(0)
+ROWS = {"large": [RANDOM.normal(size=(20, 30)), RANDOM.normal(size=500) / 10], "small": [torch.zeros(7), [0.5, -0.5]]}
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text")))
+
+
+# --- histograms ---------------------------------------------------------------------------------------------------
+
+
+def test_histograms_hold_the_numbers():
+    figure = plots.histogram_grid(ROWS, ["layer 1", "layer 9"], "output", (-1, 1))
+    assert isinstance(figure, Figure) and len(figure.axes) == 4
+    cells = [np.asarray(values).ravel() for row in ROWS.values() for values in row]
+    for axes, values in zip(figure.axes, cells, strict=True):
+        shown, outline = (patch.get_data() for patch in axes.patches)
+        counts, edges = np.histogram(np.clip(values, -1, 1), shown.edges)
+        assert (edges[0], edges[-1]) == (-1, 1) and len(counts) == 41
+        assert np.allclose(shown.values, counts / counts.max()) and np.allclose(outline.values, shown.values)
+        assert f"std {values.std():.2g}" in axes.get_title()
+        assert axes.get_xlim() == (-1, 1) and not axes.get_yticks().size
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes[:2]] == ["layer 1", "layer 9"]
+    assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["large", "small"]
+    assert figure.get_supxlabel() == "output"
+
+
+def test_a_histogram_of_one_cell():
+    (axes,) = plots.histogram_grid({"only": [[1.0, 2.0, 2.0]]}, ["column"], "x", (0, 4)).axes
+    assert axes.get_title() == f"column\nstd {np.std([1, 2, 2]):.2g}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "limits", "words"),
+    [
+        ({}, (-1, 1), "rows: got nothing"),
+        ({"a": [[1.0]]}, (-1, 1), r"rows\['a'\]: got 1 histograms, expected 2, one a column"),
+        ({"a": [[1.0], []]}, (-1, 1), r"rows\['a'\], second: got no value"),
+        ({"a": [[1.0], [np.nan]]}, (-1, 1), r"rows\['a'\], second: got values that are not finite"),
+        ({"a": [[1.0], [1.0]]}, (1, 1), r"limits: got \(1, 1\), expected \(low, high\) with low < high"),
+    ],
+)
+def test_bad_histograms(rows, limits, words):
+    with pytest.raises(ValueError, match=words):
+        plots.histogram_grid(rows, ["first", "second"], "x", limits)
+
+
+# --- the deep net -------------------------------------------------------------------------------------------------
+
+MODULES = {"linear": nn.Identity, "tanh": nn.Tanh, "relu": nn.ReLU, "leaky relu (0.2)": lambda: nn.LeakyReLU(0.2)}
+
+
+@pytest.mark.parametrize("activation", plots.ACTIVATIONS)
+def test_signal_and_gradient_are_those_of_autograd(activation):
+    forward, backward, last = plots.send(6, 1.3, activation)
+    weights, inputs, gradient = plots._drawn(0)
+    network = nn.Sequential()
+    for weight in weights[:6]:
+        layer = nn.Linear(plots.UNITS, plots.UNITS, bias=False, dtype=torch.float64)
+        layer.weight.data = torch.tensor(1.3 * weight)
+        network.extend([layer, MODULES[activation]()])
+    assert set(MODULES) == set(plots.ACTIVATIONS)
+    outputs = [torch.tensor(inputs, requires_grad=True)]
+    for layer in network:
+        outputs.append(layer(outputs[-1]))
+    kept = outputs[::2]
+    gradients = torch.autograd.grad(kept[-1], kept, torch.tensor(gradient))
+    assert np.allclose(forward, [x.detach().pow(2).mean().sqrt() for x in kept], rtol=1e-12)
+    assert np.allclose(backward, [g.pow(2).mean().sqrt() for g in gradients], rtol=1e-12)
+    assert np.allclose(last, kept[-1].detach(), rtol=1e-12)
+    assert forward[0] == pytest.approx(1) and backward[-1] == pytest.approx(1)
+
+
+def test_the_weights_have_the_size_that_the_gain_is_measured_in():
+    for activation, gain in (("linear", 1.0), ("relu", 2**0.5)):
+        last = [plots.send(10, gain, activation, seed)[0][-1] for seed in range(10)]
+        assert np.mean(np.log(last)) == pytest.approx(0, abs=0.25)
+    reference = initialize(nn.Linear(plots.UNITS, plots.UNITS, bias=False), "he_normal", "linear", generator=0)
+    (layer,) = signal_statistics(reference, torch.randn(500, plots.UNITS, generator=torch.Generator().manual_seed(0)))
+    assert plots.send(1, 1.0, "linear")[0][-1] == pytest.approx(layer.std, rel=0.1)
+
+
+def test_seeds_differ_and_depth_does_not_change_the_first_layers():
+    short, long = plots.send(3, 1.0, "tanh")[0], plots.send(9, 1.0, "tanh")[0]
+    assert np.array_equal(short, long[:4])
+    assert not np.array_equal(short, plots.send(3, 1.0, "tanh", seed=1)[0])
+
+
+def test_the_picture_shows_the_numbers():
+    figure = plots.signal_plane(40, 0.7, "relu")
+    left, right = figure.axes[:2]
+    forward, backward, last = plots.send(40, 0.7, "relu")
+    lines = {line.get_label(): line for line in left.lines}
+    assert np.array_equal(lines["signal, forward"].get_xdata(), np.arange(41))
+    assert np.allclose(lines["signal, forward"].get_ydata(), np.clip(forward, *plots.LIMITS))
+    assert np.allclose(lines["gradient, backward"].get_ydata(), np.clip(backward, *plots.LIMITS))
+    assert left.get_ylim() == plots.LIMITS and left.get_yscale() == "log"
+    assert any(list(line.get_xdata()) == [40, 40] for line in left.lines), "where the net ends"
+    assert np.array_equal(right.images[0].get_array(), last)
+    assert right.images[0].get_clim() == (-1, 1)
+    assert f"after 40 layers: signal × {forward[-1]:.1e}" in left.get_title()
+    assert f"at the inputs: gradient × {backward[0]:.1e}" in left.get_title()
+    assert left.get_xlabel() == "layer (0: the inputs)" and left.get_ylabel() == "size (root mean square)"
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.5])
+def test_sizes_beyond_the_picture_are_drawn_at_its_border(gain):
+    low, high = plots.LIMITS
+    border = low if gain < 1 else high
+    for line in plots.signal_plane(100, gain, "relu").axes[0].lines[1:3]:
+        sizes = line.get_ydata()
+        assert border in sizes and 1 in sizes.round(9) and low <= sizes.min() and sizes.max() <= high
+
+
+def test_the_cosine_in_the_title():
+    def shown(*arguments):
+        return float(plots.signal_plane(*arguments).axes[1].get_title().split()[-1])
+
+    last = torch.tensor(plots.send(30, 1.4, "relu")[2])
+    cosines = nn.functional.cosine_similarity(last[:, None], last[None], dim=2)
+    mean = (cosines.sum() - len(last)) / (len(last) * (len(last) - 1))
+    assert shown(30, 1.4, "relu") == pytest.approx(mean.item(), abs=0.006)
+    assert shown(100, 2**0.5, "relu") > 0.97
+    assert abs(shown(1, 1.0, "linear")) < 0.1
+    assert shown(100, 0.5, "relu") > 0.97, "tiny outputs have directions too"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 1.0, "tanh"), "depth: got 0, expected 1 to 100"),
+        ((101, 1.0, "tanh"), "depth: got 101, expected 1 to 100"),
+        ((5, 1.0, "gelu"), "activation: got 'gelu', expected one of linear, tanh, relu, leaky relu"),
+    ],
+)
+def test_bad_arguments_of_the_picture(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        plots.signal_plane(*arguments)
+
+
+def pixels(widget):
+    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
+
+
+def test_sliders_move_the_picture():
+    widget = plots.signal_explorer()
+    assert widget.values == {"depth": 50, "gain": 1.0, "activation": "tanh"}
+    assert list(widget.controls["activation"].options) == ["tanh", "linear", "relu", "leaky relu (0.2)"]
+    assert (widget.controls["depth"].min, widget.controls["depth"].max) == (1, plots.DEEPEST)
+    assert (widget.controls["gain"].min, widget.controls["gain"].max) == (0.5, 2.5)
+    frames = [pixels(widget)]
+    for change in ({"depth": 100}, {"gain": 1.5}, {"activation": "relu"}):
+        frames.append(pixels(widget.set(**change)))
+        assert np.abs(frames[-1] - frames[-2]).max() > 50, change
+        assert widget.error.value == ""
+    alone = plots.signal_explorer(100, 1.5, "relu")
+    assert np.array_equal(pixels(widget), pixels(alone)), "nothing is left of earlier frames"
+    assert np.array_equal(frames[0], pixels(plots.signal_explorer()))
+    assert "row for each input" in widget.alt
+
+
+def test_pictures_can_be_written_and_say_what_they_show():
+    for figure in (plots.histogram_grid(ROWS, ["a", "b"], "x", (-1, 1)), plots.signal_plane()):
+        assert figures.png(figure, 0.5).startswith(b"\x89PNG")
+    words = texts(plots.signal_plane(20, 1.0, "tanh"))
+    for text in ("signal, forward", "gradient, backward", "unit of the last layer", "input", "output (beyond ±1"):
+        assert text in words

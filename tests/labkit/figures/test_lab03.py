@@ -1,0 +1,206 @@
+"""labkit.figures.lab03: the surfaces and paths of lab 03, what is in its pictures, and the race under sliders."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from labkit.figures import lab03 as plots
+from labkit.optimizers import SGD, Adam
+
+
+def drawn(figure):
+    """A figure that can be drawn, and its axes."""
+    FigureCanvasAgg(figure).draw()
+    return figure.axes
+
+
+def points(line):
+    return np.stack([np.asarray(part, dtype=float) for part in line.get_data()], axis=-1)
+
+
+# --- Surfaces and paths -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", plots.SURFACES)
+def test_minima_are_minima_and_lie_in_the_picture(name):
+    surface = plots.SURFACES[name]
+    left, right, bottom, top = surface.limits
+    for x, y in (*surface.minima, surface.start):
+        assert left < x < right and bottom < y < top
+    for x, y in surface.minima:
+        assert surface.height(x, y) == pytest.approx(surface.lowest, abs=1e-9)
+        place = torch.tensor([x, y], dtype=torch.float64)
+        hessian = torch.autograd.functional.hessian(lambda p, f=surface.function: f(p[0], p[1]), place)
+        gradient = torch.autograd.functional.jacobian(lambda p, f=surface.function: f(p[0], p[1]), place)
+        assert gradient.abs().max() < 1e-3 and torch.linalg.eigvalsh(hessian).min() > 0.3
+    assert surface.height(*surface.start) > surface.lowest + 0.1
+
+
+def test_the_lowest_minimum_counts_and_heights_are_float64():
+    surface = plots.Surface(lambda x, y: x + 0 * y, (0, 0), (-2, 2, -2, 2), ((1.0, 0.0), (-1.0, 0.0)))
+    assert surface.lowest == -1
+    assert surface.height(0.1, 0) == 0.1
+    assert surface.height(np.array([0.1, 0.2]), np.zeros(2)).tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90])
+def test_a_bowl_has_its_curvatures_along_the_turned_axes(degrees):
+    surface = plots.bowl((2.0, 8.0), degrees)
+    turn = np.radians(degrees)
+    assert surface.height(3 * np.cos(turn), 3 * np.sin(turn)) == pytest.approx(2 * 9 / 2)
+    assert surface.height(-3 * np.sin(turn), 3 * np.cos(turn)) == pytest.approx(8 * 9 / 2)
+    assert plots.bowl().height(1, 1) == pytest.approx((1 + 100) / 2)
+
+
+def test_descend_goes_step_by_step_from_the_start():
+    path = plots.descend(plots.bowl((1.0, 4.0)), lambda p: SGD(p, 0.1), 5)
+    assert path.dtype == np.float64 and path.shape == (6, 2)
+    expected = np.array([[-1.5 * 0.9**t, 0.6**t] for t in range(6)])
+    assert path == pytest.approx(expected)
+    other = plots.descend(plots.bowl((1.0, 4.0)), lambda p: SGD(p, 0.1), 1, start=(2.0, 0.0))
+    assert other == pytest.approx(np.array([[2.0, 0.0], [1.8, 0.0]]))
+
+
+def test_descend_ends_where_the_optimizer_diverges():
+    path = plots.descend(plots.bowl((1.0, 4.0)), lambda p: SGD(p, 1.0), 100)
+    heights = plots.bowl((1.0, 4.0)).height(*path.T)
+    assert len(path) < 20 and heights.max() < 1e6 and heights[-1] * 9 > 1e6
+    assert np.isfinite(path).all()
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_paths_start_minima_and_steps_are_drawn():
+    surface = plots.SURFACES["saddle"]
+    lines = {"a": plots.descend(surface, lambda p: SGD(p, 0.1), 9), "b": np.zeros((2, 2))}
+    (axes,) = drawn(plots.paths(surface, lines, title="two"))
+    assert axes.get_title() == "two"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter x", "parameter y")
+    assert (*axes.get_xlim(), *axes.get_ylim()) == surface.limits
+    stars, start, *drawn_lines = axes.lines
+    assert points(stars) == pytest.approx(np.array(surface.minima)) and stars.get_marker() == "*"
+    assert points(start).ravel() == pytest.approx(surface.start)
+    for line, (name, path) in zip(drawn_lines, lines.items(), strict=True):
+        assert points(line) == pytest.approx(path) and line.get_label() == name
+    assert drawn_lines[0].get_color() != drawn_lines[1].get_color()
+    assert drawn_lines[0].get_linestyle() != drawn_lines[1].get_linestyle()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_paths_need_points():
+    with pytest.raises(ValueError, match=r"lines\['a'\]: got shape \(3,\), expected \(any, 2\)"):
+        plots.paths(plots.bowl(), {"a": [1, 2, 3]})
+    with pytest.raises(ValueError, match="lines: got nothing"):
+        plots.paths(plots.bowl(), {})
+
+
+def test_a_landscape_joins_each_start_to_its_end():
+    x = np.linspace(-2, 3, 20)
+    starts, ends = np.array([[-1.0, 1.0], [2.0, 4.0]]), np.array([[0.0, 0.0], [0.5, 0.25]])
+    (axes,) = drawn(plots.landscape(x, x**2, starts, ends, xlabel="here", ylabel="height"))
+    curve, first, second, start, end = axes.lines
+    assert points(curve) == pytest.approx(np.stack([x, x**2], axis=1))
+    assert points(first) == pytest.approx(np.stack([starts[0], ends[0]]))
+    assert points(second) == pytest.approx(np.stack([starts[1], ends[1]]))
+    assert points(start) == pytest.approx(starts) and points(end) == pytest.approx(ends)
+    assert start.get_marker() != end.get_marker()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("here", "height") and axes.get_xlim() == (-2, 3)
+    with pytest.raises(ValueError, match=r"ends: got shape \(1, 2\), expected \(2, 2\)"):
+        plots.landscape(x, x**2, starts, ends[:1], xlabel="", ylabel="")
+
+
+def test_the_race_shows_both_paths_and_their_heights():
+    surface = plots.bowl((1.0, 4.0))
+    draw = plots.race_scene(surface, longest=50)
+    first = plots.descend(surface, lambda p: SGD(p, 0.1), 10)
+    second = plots.descend(surface, lambda p: Adam(p, 0.1), 30)
+    figure = draw(("one", first), ("two", second))
+    left, right = drawn(figure)
+    moving = [line for line in left.lines if line.get_animated()]
+    tracks, ends = moving[0::2], moving[1::2]
+    for track, end, curve, path in zip(tracks, ends, right.lines, (first, second), strict=True):
+        assert points(track) == pytest.approx(path) and points(end) == pytest.approx(path[-1:])
+        heights = surface.height(*path.T)
+        assert points(curve) == pytest.approx(np.stack([np.arange(len(path)), heights], axis=1))
+        assert track.get_color() == end.get_color() == curve.get_color()
+        assert track.get_linestyle() == curve.get_linestyle()
+    assert tracks[0].get_color() != tracks[1].get_color() and tracks[0].get_linestyle() != tracks[1].get_linestyle()
+    title = left.get_title(loc="left").splitlines()
+    assert title[0] == f"one (blue, solid): {surface.height(*first[-1]):.2g} after step 10"
+    assert title[1] == f"two (red, dashed): {surface.height(*second[-1]):.2g} after step 30"
+    assert right.get_xlim() == (0, 50) and right.get_yscale() == "log"
+    assert right.get_xlabel() == "step" and right.get_ylabel() == "height above the lowest minimum"
+    assert draw(("one", second), ("two", first)) is figure  # the scene stays, only what moves is changed
+    assert points(tracks[0]) == pytest.approx(second)
+
+
+def test_heights_in_the_race_are_above_the_lowest_minimum():
+    surface = plots.SURFACES["saddle"]
+    at_the_minimum = np.array([[0.0, 0.0], [0.0, 1.0]])
+    _, right = drawn(plots.race_scene(surface)(("a", at_the_minimum), ("b", at_the_minimum)))
+    assert right.lines[0].get_ydata() == pytest.approx([0.25, 1e-12])  # 0 cannot be drawn on a logarithmic axis
+
+
+# --- The race under sliders ---------------------------------------------------------------------------------------
+
+
+def pixels(widget):
+    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
+
+
+def test_every_control_changes_the_picture():
+    widget = plots.race(steps=40)
+    assert widget.values["first"] == "momentum" and widget.values["second"] == "Adam"
+    assert widget.values["surface"] == "valley" and widget.values["steps"] == 40
+    changes = [
+        {"first_rate": 0.003},
+        {"second_rate": 0.3},
+        {"momentum": 0.5},
+        {"steps": 80},
+        {"first": "gradient descent"},
+        {"second": "RMSProp"},
+        {"surface": "saddle"},
+    ]
+    for change in changes:
+        before = pixels(widget)
+        widget.set(**change)
+        assert widget.error.value == ""
+        assert (pixels(widget) != before).any(), change
+    # Nothing of the frames before is left in the picture.
+    fresh = plots.race(first="gradient descent", second="RMSProp", surface="saddle", steps=80)
+    fresh.set(first_rate=0.003, second_rate=0.3, momentum=0.5)
+    assert np.array_equal(pixels(widget), pixels(fresh))
+
+
+def test_what_the_race_shows_is_what_the_optimizers_do():
+    widget = plots.race(steps=30)
+    title = widget._figure.axes[0].get_title(loc="left")
+    path = plots.descend(plots.SURFACES["valley"], lambda p: SGD(p, 0.01, 0.9), 30)
+    assert f"momentum (blue, solid): {plots.SURFACES['valley'].height(*path[-1]):.2g} after step 30" in title
+    path = plots.descend(plots.SURFACES["valley"], lambda p: Adam(p, 0.03), 30)
+    assert f"Adam (red, dashed): {plots.SURFACES['valley'].height(*path[-1]):.2g} after step 30" in title
+
+
+def test_a_run_that_diverges_is_called_so():
+    widget = plots.race(first="gradient descent", steps=50).set(first_rate=0.1)
+    first, second = widget._figure.axes[0].get_title(loc="left").splitlines()
+    assert first.startswith("gradient descent, diverged (blue") and not first.endswith("step 50")
+    assert second.startswith("Adam (red") and second.endswith("after step 50")
+
+
+@pytest.mark.parametrize("name", plots.RACERS)
+def test_every_racer_runs_on_every_surface(name):
+    for surface in plots.SURFACES.values():
+        path = plots.descend(surface, plots.RACERS[name](0.003, 0.9), 20)
+        assert len(path) > 1 and np.isfinite(path).all()
+
+
+def test_the_momentum_slider_is_beta_1_of_adam_and_radam():
+    for name in ("Adam", "RAdam"):
+        made = plots.RACERS[name](0.1, 0.6)([torch.nn.Parameter(torch.zeros(1))])
+        assert made.param_groups[0]["betas"] == (0.6, 0.999)

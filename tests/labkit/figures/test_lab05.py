@@ -1,0 +1,116 @@
+"""labkit.figures.lab05: the planes show the points, and the choice of weight and the slider move the picture."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from labkit import figures
+from labkit.figures import drawing
+from labkit.figures import lab05 as plots
+
+RANDOM = np.random.default_rng(0)
+CLASSES = ["zero", "one", "two"]
+LABELS = np.array([0, 1, 1, 0, 0])  # no row of class two
+POINTS = {"small": RANDOM.normal(size=(5, 2)), "large": torch.tensor(100 * RANDOM.normal(size=(5, 2)))}
+
+
+def test_planes_hold_the_points():
+    figure = plots.planes(POINTS, LABELS, CLASSES)
+    assert isinstance(figure, Figure) and len(figure.axes) == 2
+    for axes, (title, points) in zip(figure.axes, POINTS.items(), strict=True):
+        points = np.asarray(points)
+        assert axes.get_title() == title
+        assert axes.get_xlabel() == "embedding, first dimension"
+        assert axes.get_ylabel() == "embedding, second dimension"
+        assert axes.get_aspect() == 1
+        for c, line in enumerate(axes.lines):
+            assert np.allclose(np.stack(line.get_data(), 1), points[LABELS == c])
+            assert line.get_color() == drawing.COLORS[c] and line.get_marker() == drawing.MARKERS[c]
+        names = {text.get_text(): text.get_position() for text in axes.texts}
+        assert list(names) == ["zero", "one"]
+        assert np.allclose(names["one"], points[LABELS == 1].mean(0))
+    assert np.abs(figure.axes[1].get_xlim()).max() > 10 * np.abs(figure.axes[0].get_xlim()).max(), "scales of their own"
+
+
+@pytest.mark.parametrize(("number", "columns", "inches"), [(1, 1, (5, 5)), (3, 2, (10, 10)), (3, 3, (15, 5))])
+def test_planes_stand_in_columns(number, columns, inches):
+    points = {f"plane {n}": POINTS["small"] for n in range(number)}
+    figure = plots.planes(points, LABELS, CLASSES, columns)
+    assert len(figure.axes) == number and tuple(figure.get_size_inches()) == inches
+    assert figures.png(figure, 0.3).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ({}, "embeddings: got nothing"),
+        ({"a": np.zeros((4, 2))}, r"embeddings\['a'\]: got shape \(4, 2\), expected \(5, 2\)"),
+        ({"a": np.full((5, 2), np.nan)}, r"embeddings\['a'\]: got values that are not finite"),
+    ],
+)
+def test_bad_planes(points, words):
+    with pytest.raises(ValueError, match=words):
+        plots.planes(points, LABELS, CLASSES)
+
+
+SEQUENCES = {
+    "λ = 0": [RANDOM.normal(size=(5, 2)) for _ in range(3)],
+    "λ = 1": [np.zeros((5, 2)), *[POINTS["large"]] * 2],
+}
+
+
+def cloud(widget, c=0):
+    line = widget._figure.axes[0].lines[c]
+    return np.stack(line.get_data(), 1)
+
+
+def pixels(widget):
+    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
+
+
+def test_weight_and_epoch_choose_the_plane():
+    widget = plots.center_explorer(SEQUENCES, LABELS, CLASSES)
+    assert widget.values == {"weight": 0, "epoch": 2}
+    assert dict(widget.controls["weight"].options) == {"λ = 0": 0, "λ = 1": 3}
+    assert (widget.controls["epoch"].min, widget.controls["epoch"].max) == (0, 2)
+    for weight, (name, sequence) in zip((0, 3), SEQUENCES.items(), strict=True):
+        for epoch, points in enumerate(sequence):
+            widget.set(weight=weight, epoch=epoch)
+            points = np.asarray(points)
+            size = np.sqrt(np.mean(points**2))
+            assert np.allclose(cloud(widget), points[LABELS == 0] / (size or 1))
+            when = ["before training", "after epoch 1", "after epoch 2"][epoch]
+            assert widget._figure.axes[0].get_title() == f"{name}, {when}\nsize {size:.2g}"
+            assert widget.error.value == ""
+    widest = max(
+        np.abs(p).max() / np.sqrt(np.mean(np.square(p)))
+        for s in SEQUENCES.values()
+        for p in map(np.asarray, s)
+        if p.any()
+    )
+    assert widget._figure.axes[0].get_xlim()[1] == pytest.approx(1.08 * widest), "the same plane at every moment"
+
+
+def test_the_picture_changes():
+    widget = plots.center_explorer(SEQUENCES, LABELS, CLASSES)
+    before = pixels(widget)
+    assert np.abs(pixels(widget.set(weight=3)) - before).max() > 50
+    assert "Points of 3 classes" in widget.alt and "size of the plane" in widget.alt
+
+
+@pytest.mark.parametrize(
+    ("sequences", "words"),
+    [
+        ({}, "embeddings: got nothing"),
+        ({"a": [POINTS["small"]]}, r"embeddings: got sequences of \[1\], expected one length of at least 2"),
+        ({"a": [POINTS["small"]] * 2, "b": [POINTS["small"]] * 3}, r"got sequences of \[2, 3\]"),
+        ({"a": [POINTS["small"], np.zeros((5, 3))]}, r"embeddings\['a'\]\[1\]: got shape \(5, 3\)"),
+    ],
+)
+def test_bad_sequences(sequences, words):
+    with pytest.raises(ValueError, match=words):
+        plots.center_explorer(sequences, LABELS, CLASSES)

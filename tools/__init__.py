@@ -1,0 +1,1 @@
+"""For developers of the course: speed against peers, mutation testing."""
