@@ -5,6 +5,8 @@ A sphere is seen from a point to which it is turned: `turn` degrees round its ax
 lies behind is drawn pale.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
@@ -26,7 +28,7 @@ from labkit.figures.drawing import (
     new_axes,
     styled,
 )
-from labkit.losses import AMSoftmaxLoss, ArcFaceLoss, LSoftmaxLoss
+from labkit.losses.softmax import additive, additive_angle, psi
 
 LEAN = np.radians(20)  # of a sphere's axis towards the viewer
 REGIONS = ListedColormap(["#e4e6e9", "#b3d3ef", "#f3c4ba"])  # the gap, class 1, class 2
@@ -170,9 +172,9 @@ def margin_rules(times=4, cosine=0.35, angle=0.5):
     """
     rules = {
         "softmax: cos θ": torch.clone,
-        f"L-, A-Softmax: ψ(θ), m = {times}": LSoftmaxLoss(2, 2, times).target_cosine,
-        f"AM-Softmax: cos θ - {cosine:g}": AMSoftmaxLoss(2, 2, cosine).target_cosine,
-        f"ArcFace: cos(θ + {angle:g})": ArcFaceLoss(2, 2, angle).target_cosine,
+        f"L-, A-Softmax: ψ(θ), m = {times}": partial(psi, margin=times),
+        f"AM-Softmax: cos θ - {cosine:g}": partial(additive, margin=cosine),
+        f"ArcFace: cos(θ + {angle:g})": partial(additive_angle, margin=angle),
     }
     return rules
 
