@@ -1,14 +1,15 @@
 """fit(): the one training loop of the course, for every network, loss and dataset.
 
 It stands on Lightning Fabric, used thinly: Fabric sets up device and precision, starts processes and connects them.
-The loop itself is written out in `labkit.training.loop`. `labkit.training.history` holds the arguments and the History, `labkit.training.resume`
-what is written to disk, `labkit.training.device` devices, processes, the progress bar and Ctrl-C.
+The loop itself is written out in `labkit.training.loop`. `labkit.training.history` holds the arguments and the History,
+`labkit.training.resume` what is written to disk, `labkit.training.device` devices, processes, the progress bar and Ctrl-C.
 """
 
 import atexit
 import dataclasses
 import functools
 import math
+import numbers
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ def fit(
     loss: nn.Module,
     batches: Iterable,
     epochs: int,
+    lr: float | None = None,
     optimizer: Callable | None = None,
     schedule: Callable | None = None,
     validate: Callable | None = None,
@@ -53,7 +55,8 @@ def fit(
                    are trained too; its method `update(embeddings, labels)`, if it has one, is called after each step
     batches        `labkit.data.Batches`, or any iterable of (images, labels) that can be gone through once an epoch,
                    such as a DataLoader. A Batches gives its epochs 0, 1, ..., whatever was drawn from it before
-    optimizer      parameters -> torch Optimizer; default Adam(lr=1e-3, fused=True)
+    lr             learning rate of Adam, which trains unless there is another `optimizer`; default 1e-3
+    optimizer      parameters -> torch Optimizer, instead of `lr`; default Adam(lr=lr, fused=True)
     schedule       (optimizer, total_steps) -> torch LRScheduler, stepped after every step
     validate       network -> number or {name: number}, called after every epoch, in evaluation mode. The first number
                    is watched; higher is better
@@ -78,12 +81,18 @@ def fit(
     names what differs); FloatingPointError when the loss stops being a finite number. Ctrl-C, or the notebook's stop
     button, ends the run between two steps: the checkpoint is written, and KeyboardInterrupt says where training stands.
     """
+    if lr is not None and optimizer is not None:
+        raise ValueError(
+            f"lr: got {lr!r} together with optimizer, expected one of them: the optimizer has a rate of its own"
+        )
+    if lr is not None and not (isinstance(lr, numbers.Real) and 0 < lr < math.inf):
+        raise ValueError(f"lr: got {lr!r}, expected a finite number above 0")
     job = Job(
         network=network,
         loss=loss,
         batches=batches,
         epochs=epochs,
-        optimizer=_adam if optimizer is None else optimizer,
+        optimizer=optimizer or functools.partial(_adam, lr=1e-3 if lr is None else float(lr)),
         schedule=schedule,
         validate=validate,
         patience=patience,
@@ -142,8 +151,8 @@ def _closest_accuracy(network: nn.Module, reference, query) -> dict[str, float]:
     return {"closest accuracy": float(accuracy)}
 
 
-def _adam(parameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=1e-3, fused=True)
+def _adam(parameters, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
 
 
 # ---- where it is done
