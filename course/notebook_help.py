@@ -13,13 +13,14 @@ from labkit.data import Images
 __all__ = ["auc", "by_measure", "cluster_measures", "compare", "gradient", "pixels"]
 
 
-def compare(name: str, mine: Tensor, theirs: Tensor) -> str:
-    """A line that says whether two tensors of float64 differ by no more than rounding.
+def compare(name: str, mine: Tensor, theirs: Tensor, digits: int = 10) -> str:
+    """A line that says whether two tensors of float64 are equal to so many digits behind the point.
 
     >>> print(compare("half, two ways", torch.tensor(0.5), torch.tensor(1) / 2))
     half, two ways                         largest difference below 1e-10: True
     """
-    return f"{name:38s} largest difference below 1e-10: {(mine - theirs).abs().max().item() < 1e-10}"
+    largest = (mine - theirs).abs().max().item()
+    return f"{name:38s} largest difference below 1e-{digits}: {largest < 10.0**-digits}"
 
 
 def gradient(function, points: Tensor, *arguments) -> Tensor:
