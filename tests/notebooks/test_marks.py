@@ -1,4 +1,4 @@
-"""Every conclusion of a lab points to what carries it: <!-- claim: beginning of a statement --> or <!-- source: ... -->.
+"""Every conclusion of a lab points to what carries it: <!-- claim: start of a statement --> or <!-- source: ... -->.
 
 The marks are comments, which no reader sees. Conclusions are bold sentences, items of a summary, answers of a quiz and
 rows of a table of verdicts. Terms in bold (at most three words) and questions need no mark.
@@ -22,7 +22,7 @@ MARKED = [path for path in labs() if breaks_of(path.stem[:2])]
 def passages(source):
     """The parts of a Markdown cell that need a mark of their own if they draw a conclusion.
 
-    Yields (kind, text): list items of a summary, rows of a table of verdicts, folded answers of a quiz; else paragraphs.
+    Yields (kind, text): items of a summary, rows of a table of verdicts, folded answers of a quiz; else paragraphs.
     """
     heading = "\n".join(re.findall(r"^#+ (.*)$", source, re.M))
     if re.search(r"quiz", heading, re.I):
