@@ -32,39 +32,39 @@ distances = Exercise(
     [
         Mistake(
             "squared distance",
-            lambda a, b: _differences(a, b).square().sum(dim=2),
             "These are the squares of the distances: the root is missing.",
+            "_differences(a, b).square().sum(dim=2)",
         ),
         Mistake(
             "sum of the absolute differences",
-            lambda a, b: _differences(a, b).abs().sum(dim=2),
             "These are the absolute differences, summed: a walk along the axes. Straight: square, sum, one root.",
+            "_differences(a, b).abs().sum(dim=2)",
         ),
         Mistake(
             "largest difference",
-            lambda a, b: _differences(a, b).abs().amax(dim=2),
             "This keeps the one coordinate that differs most; all of them count: square, sum, root.",
+            "_differences(a, b).abs().amax(dim=2)",
         ),
         Mistake(
             "mean instead of sum",
-            lambda a, b: _differences(a, b).square().mean(dim=2).sqrt(),
             "The squares are averaged over the coordinates; the distance takes their sum.",
+            "_differences(a, b).square().mean(dim=2).sqrt()",
         ),
         Mistake(
             "rows and columns swapped",
-            lambda a, b: all_distances(b, a),
             "Row i is to hold the distances of row i of a, column j those to row j of b; yours is turned.",
+            "all_distances(b, a)",
         ),
         Mistake(
             "row by row only",
-            lambda a, b: (a - b).square().sum(dim=1).sqrt(),
             "This compares the first row with the first, the second with the second. Every row of a is to meet every "
             "row of b: give a a new axis with a[:, None, :].",
+            "(a - b).square().sum(dim=1).sqrt()",
         ),
         Mistake(
             "summed over the wrong axis",
-            lambda a, b: _differences(a, b).square().sum(dim=1).sqrt(),
             "The differences have three axes: row of a, row of b, coordinate. Sum over the coordinates, the last axis.",
+            "_differences(a, b).square().sum(dim=1).sqrt()",
         ),
     ],
 )
@@ -99,40 +99,38 @@ centers = Exercise(
     [
         Mistake(
             "mean over all",
-            lambda embeddings, labels, num_classes: embeddings.mean(dim=0).expand(num_classes, -1),
             "This is one mean over all rows; each class has a center of its own.",
+            "embeddings.mean(dim=0).expand(num_classes, -1)",
         ),
         Mistake(
             "sum instead of mean",
-            _per_class(lambda rows: rows.sum(dim=0)),
             "These are the sums of the classes: divide each by the number of its members.",
+            _per_class(lambda rows: rows.sum(dim=0)),
         ),
         Mistake(
             "divided by the number of all rows",
-            _sums_over_all,
             "The sum over a class is divided by the number of all rows; divide by the number of rows in the class.",
+            _sums_over_all,
         ),
         Mistake(
             "divided by the number of classes",
-            lambda embeddings, labels, num_classes: (
-                _sums_over_all(embeddings, labels, num_classes) * len(embeddings) / num_classes
-            ),
             "The sum over a class is divided by the number of classes; divide by the number of rows in the class.",
+            "_sums_over_all(embeddings, labels, num_classes) * len(embeddings) / num_classes",
         ),
         Mistake(
             "one member instead of the mean",
-            _per_class(lambda rows: rows[0]),
             "This is the first member of each class; the center is the mean of all its members.",
+            _per_class(lambda rows: rows[0]),
         ),
         Mistake(
             "mean over the wrong axis",
-            _per_class(lambda rows: rows.mean(dim=1)),
             "The mean is to go over the rows (dim=0) and leave the coordinates; yours goes over the coordinates.",
+            _per_class(lambda rows: rows.mean(dim=1)),
         ),
         Mistake(
             "median instead of mean",
-            _per_class(lambda rows: rows.median(dim=0).values),
             "This is the median; the center is the mean.",
+            _per_class(lambda rows: rows.median(dim=0).values),
         ),
     ],
 )
@@ -157,45 +155,43 @@ closest = Exercise(
     [
         Mistake(
             "percent",
-            lambda points, labels, centers: 100 * accuracy_of_nearest(points, labels, centers),
             "This is in percent; an accuracy is a share between 0 and 1.",
+            "100 * accuracy_of_nearest(points, labels, centers)",
         ),
         Mistake(
             "error instead of accuracy",
-            lambda points, labels, centers: 1 - accuracy_of_nearest(points, labels, centers),
             "This is the share of wrong answers; the accuracy is the share of right ones.",
+            "1 - accuracy_of_nearest(points, labels, centers)",
         ),
         Mistake(
             "farthest instead of nearest",
-            lambda points, labels, centers: (
-                (all_distances(points, centers).argmax(dim=1) == labels).double().mean().item()
-            ),
             "This takes the farthest center (argmax, or the sign turned); the answer is the nearest one.",
+            "(all_distances(points, centers).argmax(dim=1) == labels).double().mean().item()",
         ),
         Mistake(
             "number instead of share",
-            lambda points, labels, centers: float(len(points)) * accuracy_of_nearest(points, labels, centers),
             "This counts the right answers; divide by the number of points.",
+            "float(len(points)) * accuracy_of_nearest(points, labels, centers)",
         ),
         Mistake(
             "largest dot product instead of smallest distance",
-            lambda points, labels, centers: ((points @ centers.T).argmax(dim=1) == labels).double().mean().item(),
             "The largest dot product favors long centers; the nearest center is the one at the smallest distance.",
+            "((points @ centers.T).argmax(dim=1) == labels).double().mean().item()",
         ),
         Mistake(
             "nearest point of each center",
+            "This asks each center for its nearest point (dim=0); each point is to ask for its nearest center (dim=1).",
             lambda points, labels, centers: (
                 (labels[all_distances(points, centers).argmin(dim=0)] == torch.arange(len(centers)))
                 .double()
                 .mean()
                 .item()
             ),
-            "This asks each center for its nearest point (dim=0); each point is to ask for its nearest center (dim=1).",
         ),
         Mistake(
             "one answer for each point",
-            lambda points, labels, centers: all_distances(points, centers).argmin(dim=1) == labels,
             "These are the single answers, right or wrong; the accuracy is their mean.",
+            "all_distances(points, centers).argmin(dim=1) == labels",
         ),
     ],
 )

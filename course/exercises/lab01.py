@@ -1,7 +1,5 @@
 """The exercises of lab 01, convolution and Gaussian filters: right answers, cases, and the mistakes people make."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 
@@ -44,38 +42,38 @@ convolution = Exercise(
     [
         Mistake(
             "correlation",
-            _correlate,
             "The kernel is not turned: a bright pixel gives it upside down. Convolution turns it by 180° first.",
+            _correlate,
         ),
         Mistake(
             "only rows flipped",
-            lambda image, kernel: _correlate(image, kernel.flip(0)),
             "The kernel is mirrored top to bottom only; a turn by 180° mirrors left and right too.",
+            "_correlate(image, kernel.flip(0))",
         ),
         Mistake(
             "only columns flipped",
-            lambda image, kernel: _correlate(image, kernel.flip(1)),
             "The kernel is mirrored left to right only; a turn by 180° mirrors top and bottom too.",
+            "_correlate(image, kernel.flip(1))",
         ),
         Mistake(
             "turned by 90°",
-            lambda image, kernel: _correlate(image, torch.rot90(kernel)),
             "The kernel is turned by 90°: a quarter of a turn, where half a turn is asked for.",
+            "_correlate(image, torch.rot90(kernel))",
         ),
         Mistake(
             "the last row and column missing",
-            lambda image, kernel: convolve(image, kernel)[:-1, :-1],
             "One row and one column are missing: there are H - h + 1 places, and `range` stops before its end.",
+            "convolve(image, kernel)[:-1, :-1]",
         ),
         Mistake(
             "padded",
-            lambda image, kernel: _correlate(image, kernel.flip(0, 1), padding=[side // 2 for side in kernel.shape]),
             "The image was padded; here only the places count at which the kernel lies wholly inside the image.",
+            "_correlate(image, kernel.flip(0, 1), padding=[side // 2 for side in kernel.shape])",
         ),
         Mistake(
             "mean of the products",
-            lambda image, kernel: convolve(image, kernel) / kernel.numel(),
             "This is the mean of the products; a convolution is their sum.",
+            "convolve(image, kernel) / kernel.numel()",
         ),
     ],
 )
@@ -102,31 +100,30 @@ output = Exercise(
     [
         Mistake(
             "one place too few",
-            lambda size, kernel, stride, padding: (size + 2 * padding - kernel) // stride,
             "The first place is not counted: a kernel as large as the image has one place, not none. Add 1.",
+            "(size + 2 * padding - kernel) // stride",
         ),
         Mistake(
             "padding on one side only",
-            lambda size, kernel, stride, padding: (size + padding - kernel) // stride + 1,
             "Padding is added on both sides of the image, so it counts twice.",
+            "(size + padding - kernel) // stride + 1",
         ),
         Mistake(
             "rounded up",
-            lambda size, kernel, stride, padding: math.ceil((size + 2 * padding - kernel) / stride) + 1,
             "A last step that would carry the kernel over the border is not made: round down.",
+            "math.ceil((size + 2 * padding - kernel) / stride) + 1",
         ),
         Mistake(
             "one added before the division",
-            lambda size, kernel, stride, padding: (size + 2 * padding - kernel + 1) // stride,
             "Divide first, then add 1: the stride counts steps, and the first place takes none.",
+            "(size + 2 * padding - kernel + 1) // stride",
         ),
         Mistake(
             "a fraction",
-            lambda size, kernel, stride, padding: (size + 2 * padding - kernel) / stride + 1,
             "Half a pixel is none: a whole number is asked for. `//` divides and rounds down.",
+            "(size + 2 * padding - kernel) / stride + 1",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -160,42 +157,41 @@ gaussian_kernel = Exercise(
     [
         Mistake(
             "not normalized",
-            lambda sigma, size: _bell(sigma, size) / (2 * math.pi * sigma**2),
             "The factor 1/(2πσ²) makes the area under the whole bell 1, not the sum of these samples. Divide by their "
             "sum, or the filter changes the brightness.",
+            "_bell(sigma, size) / (2 * math.pi * sigma ** 2)",
         ),
         Mistake(
             "largest weight 1",
-            _bell,
             "The weights must sum to 1, or the filter makes the image many times brighter.",
+            _bell,
         ),
         Mistake(
             "each row normalized",
-            lambda sigma, size: _bell(sigma, size) / _bell(sigma, size).sum(dim=1, keepdim=True),
             "Each row sums to 1, so the whole kernel sums to its number of rows: divide by the sum of all weights.",
+            "_bell(sigma, size) / _bell(sigma, size).sum(dim=1, keepdim=True)",
         ),
         Mistake(
             "sigma not squared",
-            lambda sigma, size: _normalized(_bell(sigma, size, squared=False)),
             "The exponent has σ², the variance, below; yours has σ.",
+            "_normalized(_bell(sigma, size, squared=False))",
         ),
         Mistake(
             "the 2 missing",
-            lambda sigma, size: _normalized(_bell(sigma, size, two=1.0)),
             "The exponent is -(x² + y²)/(2σ²): without the 2 the bell is that of σ/√2.",
+            "_normalized(_bell(sigma, size, two=1.0))",
         ),
         Mistake(
             "center in the corner",
-            lambda sigma, size: _normalized(_bell(sigma, size, center=0)),
             "The largest weight is in a corner: x and y count from the middle, -(size // 2) to size // 2.",
+            "_normalized(_bell(sigma, size, center=0))",
         ),
         Mistake(
             "not symmetric",
-            lambda sigma, size: _normalized(_bell(sigma, size, center=size / 2)),
             "The middle lies half a pixel off: of 0..size-1 it is (size - 1)/2, a whole number for an odd size.",
+            "_normalized(_bell(sigma, size, center=size / 2))",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -220,33 +216,33 @@ pooling = Exercise(
     [
         Mistake(
             "average",
-            lambda image, window, stride: F.avg_pool2d(image[None], window, stride)[0],
             "This is the mean of each window; max pooling keeps the largest value.",
+            "F.avg_pool2d(image[None], window, stride)[0]",
         ),
         Mistake(
             "sum",
-            lambda image, window, stride: F.avg_pool2d(image[None], window, stride, divisor_override=1)[0],
             "This is the sum of each window; max pooling keeps the largest value.",
+            "F.avg_pool2d(image[None], window, stride, divisor_override=1)[0]",
         ),
         Mistake(
             "stride left out",
-            lambda image, window, stride: max_pool(image, window, 1),
             "The window moves by one pixel; it shall move by `stride`.",
+            "max_pool(image, window, 1)",
         ),
         Mistake(
             "stride equal to the window",
-            lambda image, window, stride: max_pool(image, window, window),
             "The windows never overlap: you move by `window`; the text gives a `stride` of its own.",
+            "max_pool(image, window, window)",
         ),
         Mistake(
             "incomplete windows at the edge",
-            lambda image, window, stride: F.max_pool2d(image[None], window, stride, ceil_mode=True)[0],
             "What is left over at the edge makes no window: only windows that lie wholly inside the image count.",
+            "F.max_pool2d(image[None], window, stride, ceil_mode=True)[0]",
         ),
         Mistake(
             "starts from zero",
-            lambda image, window, stride: max_pool(image, window, stride).clamp(min=0),
             "Negative windows become 0: start from the window's first value, or from -∞, and not from 0.",
+            "max_pool(image, window, stride).clamp(min=0)",
         ),
     ],
 )
@@ -293,31 +289,30 @@ field = Exercise(
     [
         Mistake(
             "strides left out",
-            lambda layers: receptive_field([(kernel, 1) for kernel, _ in layers]),
             "After a stride of 2, neighbors lie 2 pixels apart: multiply kernel - 1 by all the strides before.",
+            "receptive_field([(kernel, 1) for kernel, _ in layers])",
         ),
         Mistake(
             "sum of the kernels",
-            lambda layers: sum(kernel for kernel, _ in layers),
             "Two 3×3 kernels see 5 pixels, not 6: each one adds kernel - 1 to what is seen already.",
+            "sum((kernel for kernel, _ in layers))",
         ),
         Mistake(
             "its own stride counted",
-            _own_stride_first,
             "A layer's own stride moves its windows, but does not widen them: multiply by it after the layer.",
+            _own_stride_first,
         ),
         Mistake(
             "only the stride of the layer before",
-            _only_previous_stride,
             "Strides multiply: behind two layers of stride 2, neighbors lie 4 pixels of the image apart.",
+            _only_previous_stride,
         ),
         Mistake(
             "the pixel itself missing",
-            lambda layers: receptive_field(layers) - 1,
             "Without any layer a value sees one pixel: begin with 1.",
+            "receptive_field(layers) - 1",
         ),
     ],
-    adversarial=False,
 )
 
 
