@@ -12,6 +12,7 @@ from experiments import store, trial
 from experiments.definitions import table_named
 from labkit import ensembles, networks
 from labkit.distancing import Checkpoint
+from labkit.training.device import world_size
 
 # images: so many of the training set, None for all; epochs: of all members together; width: of the small residual net
 RECIPES = {
@@ -45,9 +46,9 @@ def behavior(row):
     return {"batches", "data", "ensembles", "loop", *row.behavior}
 
 
-def run(job, root=None, device="auto", processes=None):
+def run(job, root=None, device="auto"):
     """Train the members and judge them: {"results": {measure: number}, "curve": {}, "seconds": ...}."""
-    if processes and processes > 1:
+    if (processes := world_size()) > 1:
         raise ValueError(f"devices: got {processes}, expected 1: a run of an ensemble is not shared by processes")
     started, cpu = time.perf_counter(), time.process_time()
     row, recipe = table_named(job.table).rows[job.row], RECIPES[job.size]

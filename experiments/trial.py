@@ -2,9 +2,8 @@
 
 import functools
 import hashlib
-import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -130,13 +129,13 @@ def run(
     job: Job,
     root: str | None = None,
     device: str = "auto",
-    processes: int | None = None,
     checkpoint: Path | None = None,
 ) -> dict:
     """Train and measure; returns {"results": {metric: number}, "curve": {metric: [number]}, "seconds": ..., ...}.
 
     checkpoint: where training is saved every 50 steps, and from where it goes on if it was cut short. The seconds are
-    then those of all sittings, without what a kill has lost; there are no processor seconds.
+    then those of all sittings, without what a kill has lost; there are no processor seconds. Under torchrun its
+    processes share the run.
     A run whose loss stops being a finite number has results {"failed": why}, no curve, and the costs of its last
     sitting only.
     """
@@ -153,7 +152,7 @@ def run(
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
-    world = world_of(processes)
+    world = running.world_size()
     if world > 1:
         network = _synchronized(network, device)
     elif device.type == "cuda":
@@ -170,11 +169,9 @@ def run(
             validate=functools.partial(
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
             ),
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint and 50,
+            save=checkpoint and training.Resume(checkpoint, every=50, run_id=asdict(job)),
             device=device,
             precision=precision(job.size, device),
-            processes=processes,
             progress=False,
         )
     except FloatingPointError as error:
@@ -191,7 +188,7 @@ def run(
     return {
         "results": {name: round(value, 6) for name, value in results.items()},
         "curve": rounded,
-        "images a second": round(history.images_per_second),
+        "images a second": round(history.images_per_second * world),
         "processes": world,
         **_cost(started, None if goes_on else cpu),
         "loss": " ".join(repr(loss).split()),
@@ -205,12 +202,6 @@ def precision(size: str, device: torch.device) -> str:
     """
     computes = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if size == "full" and computes else "auto"
-
-
-def world_of(asked: int | None) -> int:
-    """How many processes share a run: those of torchrun, or as many as were asked for."""
-    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    return int(os.environ["WORLD_SIZE"]) if torchrun else asked or 1
 
 
 def _synchronized(network: nn.Module, device: torch.device) -> nn.Module:
@@ -255,7 +246,7 @@ def _cost(started, cpu):
 
 def embedded(network, found: data.Images, space: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings (N, dim) of all images, where distances are measured, and labels (N,), both where the network lies."""
-    device = running.device_of(network)
+    device = running.place_of(network)[0]
     rows = training.embed(network, found, device=device).to(device)
     if not rows.isfinite().all():
         raise FloatingPointError("the embeddings are not finite numbers")
@@ -293,7 +284,7 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     results["range coverage"] = ranges.coverage
     if (scores := scores_of(loss)) is not None:
         loss.cpu()
-        plain = training.embed(network, test, device=running.device_of(network))
+        plain = training.embed(network, test, device=running.place_of(network)[0])
         with torch.no_grad():
             results["accuracy"] = (scores(plain).argmax(dim=1) == labels).double().mean().item()
     return results
