@@ -1,1 +1,1 @@
-"""Where the datasets come from: files, formats, addresses."""
+"""Where datasets come from: addresses (catalog), files and downloads (files), readers (formats, pictures)."""
