@@ -484,17 +484,17 @@ def test_checkpoints_that_do_not_fit_together():
 def test_bad_input():
     checkpoint = Checkpoint.of(Point([0.0]))
     for arguments, message in (
-        ((-1, 1), "strength must be a finite number of at least 0, got -1"),
-        (("much", 1), "strength must be a finite number of at least 0, got 'much'"),
-        ((1, 0), "sigma must be a finite number above 0, got 0"),
-        ((1, 1, "rms"), "measure must be one of 'sum', 'mean', got 'rms'"),
-        ((1, 1, "sum", -2), "kappa must be a finite number of at least 0, got -2"),
-        ((1, 1, "sum", 1, -3), "jitter must be a finite number of at least 0, got -3"),
+        ((-1, 1), "strength: got -1, expected a finite number of at least 0"),
+        (("much", 1), "strength: got 'much', expected a finite number of at least 0"),
+        ((1, 0), "sigma: got 0, expected a finite number above 0"),
+        ((1, 1, "rms"), "measure: got 'rms', expected one of 'sum', 'mean'"),
+        ((1, 1, "sum", -2), "kappa: got -2, expected a finite number of at least 0"),
+        ((1, 1, "sum", 1, -3), "jitter: got -3, expected a finite number of at least 0"),
     ):
         with pytest.raises(ValueError, match=f"^{message}"):
             DistancePenalty(checkpoint, *arguments)
     for arguments, message in (((-1, 1, 1), "strength"), ((1, 0, 1), "sigma"), ((1, 1, 0), "curvature")):
-        with pytest.raises(ValueError, match=f"^{message} must be a finite number"):
+        with pytest.raises(ValueError, match=f"^{message}: got (-1|0), expected a finite number"):
             equilibrium(*arguments)
     with pytest.raises(ValueError, match=r"^network has no trainable parameter for a checkpoint$"):
         Checkpoint.of(nn.ReLU())

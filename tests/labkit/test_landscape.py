@@ -131,7 +131,7 @@ def test_the_curve_goes_around_a_hill():
     assert straight > 0.9 and around < 0.1
     assert bend[1] > 1, "away from the hill"
     assert torch.equal(bend, low_curve(hill, a, b, steps=300, lr=0.2)), "the same seed, the same curve"
-    with pytest.raises(ValueError, match="lr must be"):
+    with pytest.raises(ValueError, match="lr: got 0.0, expected a finite number above 0"):
         low_curve(hill, a, b, lr=0.0)
 
 
