@@ -8,6 +8,7 @@ python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
 python lab.py student          write the students' version to build/student
 python lab.py grade FILE ..    score filled-in notebooks
 python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
+python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes a lab)   [--jobs N, --list]
 python lab.py doctor           look for what is wrong with this machine, and say how to mend it
 python lab.py ...              anything else goes to labkit; `python lab.py help` lists what it knows
 """
@@ -160,6 +161,8 @@ def main(arguments):
         return run("course", "open")
     if arguments[0] == "test":
         return test(arguments[1:])
+    if arguments[0] == "breaks":
+        return run("tools.breaks", *arguments[1:], folder=ROOT)
     return run("course", *(["--help"] if arguments == ["help"] else arguments))
 
 

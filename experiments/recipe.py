@@ -5,7 +5,7 @@ machinery in seconds and says nothing about a loss. The size stands in every rec
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from labkit.data.augmentation import Augment
 
@@ -16,14 +16,13 @@ SIZES = ("full", "reduced", "tiny")
 class Recipe:
     """What all losses share on one dataset.
 
-    network       "ten", "seven" or "three convolutions", or "lenet" (experiments.parts)
+    network       "ten", "seven" or "three convolutions", or "lenet" (experiments.networks)
     dim           length of an embedding
     steps         steps of a run; a tuning run makes half as many
     batches       what `labkit.data.Batches` draws: {"batch_size": B}, or classes_per_batch and samples_per_class
     rate          the highest learning rate; a row of a table multiplies it by its own (`rate` in its settings)
     augment       random changes to the images, the same for all losses
     points        at how many moments, evenly spaced, the curve over the run is measured
-    compile       whether to use torch.compile on a GPU; not tried yet
     momentum, weight_decay, warm_up: of SGD with Nesterov's momentum; the rate rises linearly over the first `warm_up`
         of the steps, then falls linearly to 0
     """
@@ -35,14 +34,18 @@ class Recipe:
     rate: float
     augment: Augment | None
     points: int = 20
-    compile: bool = False
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warm_up: float = 0.2
 
     def describe(self) -> dict:
-        """As plain values, for a record."""
-        return asdict(self)
+        """As plain values, for a record. Of the augmentation only what is on, so that it may learn another change."""
+        return {**asdict(self), "augment": self.augment and changes(self.augment)}
+
+
+def changes(augment: Augment) -> dict:
+    """What an augmentation does to an image: its settings that are not off."""
+    return {f.name: getattr(augment, f.name) for f in fields(augment) if getattr(augment, f.name) != f.default}
 
 
 DIGITS = Augment(shift=2)

@@ -8,8 +8,6 @@ Convolutional and hidden layers start from He's initialization (He et al. 2015),
 through ReLU layers; the last, linear layer starts with the gain of a linear layer.
 """
 
-import math
-from itertools import pairwise
 from urllib.error import URLError
 
 import torch
@@ -17,6 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from labkit import checks
+
+__all__ = ["Backbone", "FeatureNet", "LeNet", "SignatureNet", "SmallResNet"]
 
 
 class _EmbeddingNetwork(nn.Module):
@@ -170,48 +170,6 @@ class SignatureNet(_EmbeddingNetwork):
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         features = self.convolutions(images).flatten(1)
         return self.embedding(self.dropout(F.relu(self.hidden(features))))
-
-
-class SideBySide(nn.Module):
-    """Many small fully connected networks, trained at the same time as one: ReLU between the layers, none at the end.
-
-    seeds    one network a seed; what a network starts from depends on its own seed alone
-    widths   the sizes of the layers, at least two, such as (64, 32, 2): 64 numbers → 32 hidden units → 2
-    classes  puts a linear layer with so many class scores on top of each network, for `scores`
-
-    Called with inputs (networks, B, widths[0]), or (B, widths[0]) for all of them; gives (networks, B, widths[-1]).
-    Five networks of this size cost little more than one, since a processor spends its time on starting operations. A
-    sum of the networks' losses trains each as if it were alone, as long as the optimizer treats each number by itself
-    (SGD and Adam do; clipping by the norm of all gradients does not).
-
-    Raises ValueError for no seed or fewer than two widths.
-    """
-
-    def __init__(self, seeds, widths, classes: int | None = None):
-        super().__init__()
-        if not len(seeds) or len(widths) < 2:
-            raise ValueError(f"seeds, widths: got {list(seeds)} and {list(widths)}, expected a seed and two widths")
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        sizes = [*widths] if classes is None else [*widths, classes]
-        self.layers = len(widths) - 1
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for layer, (rows, columns) in enumerate(pairwise(sizes), start=1):
-            gain = 2.0 if layer < self.layers else 1.0  # He's start before a ReLU
-            drawn = torch.stack([torch.randn(rows, columns, generator=generator) for generator in generators])
-            self.weights.append(nn.Parameter(drawn * math.sqrt(gain / rows)))
-            self.biases.append(nn.Parameter(torch.zeros(len(seeds), 1, columns)))
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs (networks, B, widths[0]) or (B, widths[0]) -> embeddings (networks, B, widths[-1])."""
-        for layer in range(self.layers):
-            inputs = inputs @ self.weights[layer] + self.biases[layer]
-            if layer < self.layers - 1:
-                inputs = F.relu(inputs)
-        return inputs
-
-    def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Embeddings (networks, B, widths[-1]) -> class scores (networks, B, classes), if made with classes."""
-        return embeddings @ self.weights[self.layers] + self.biases[self.layers]
 
 
 class MaxOut(nn.Module):

@@ -128,6 +128,19 @@ def test_the_loss_is_trained_and_updated_after_each_step(digits):
     assert loss.scale != 1 and loss.centers.abs().sum() > 0
 
 
+def test_lr_is_the_rate_of_adam(digits):
+    def trained(**options):
+        torch.manual_seed(1)
+        network = small_net()
+        history = fit_quietly(network, ContrastiveLoss(), Batches(digits, batch_size=100), 1, **options)
+        return weights(network), history.learning_rate
+
+    for options, rate in (({}, 1e-3), ({"lr": 0.02}, 0.02)):
+        ours, rates = trained(**options)
+        expected, _ = trained(optimizer=functools.partial(torch.optim.Adam, lr=rate, fused=True))
+        assert torch.equal(ours, expected) and rates == [rate] * 4
+
+
 def test_same_seed_same_weights_whatever_was_drawn_before(digits):
     def trained(batches):
         torch.manual_seed(1)
@@ -312,6 +325,9 @@ IMAGES, LABELS = torch.zeros(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64)
             {"optimizer": torch.optim.SGD(small_net().parameters(), lr=1)},
             "optimizer: got SGD, expected a function that",
         ),
+        ({"lr": 0}, "lr: got 0, expected a finite number above 0"),
+        ({"lr": torch.optim.SGD}, "lr: got <class .*SGD'>, expected a finite number"),
+        ({"lr": 1e-3, "optimizer": torch.optim.Adam}, "lr: got 0.001 together with optimizer, expected one of them"),
         ({"schedule": 3}, "schedule: got int, expected a function"),
         ({"validate": 0.5}, "validate: got float, expected a function"),
         ({"validate": lambda network: {}}, "validate: returned an empty dict"),
