@@ -16,8 +16,6 @@ from torch import nn
 
 from labkit import checks
 
-__all__ = ["Backbone", "FeatureNet", "LeNet", "SignatureNet", "SmallResNet"]
-
 
 class _EmbeddingNetwork(nn.Module):
     """What the networks have in common: check the images, compute `embed(images)`, normalize if asked to."""
