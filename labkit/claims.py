@@ -12,7 +12,12 @@ MOST_FIGURES_SHOWN = 8
 
 
 class ClaimFailed(AssertionError):
-    """A claim that does not hold. The message gives the statement, its bound and what was measured."""
+    """A claim that does not hold. The message gives the statement, its bound and what was measured.
+
+    >>> claim("It is learned", 0.5, at_least=0.9)
+    Traceback (most recent call last):
+    labkit.claims.ClaimFailed: It is learned: expected at least 0.9, measured 0.5
+    """
 
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows instead of a traceback."""

@@ -23,7 +23,11 @@ NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.
 
 
 class Distance(NamedTuple):
-    """How far a network is from a checkpoint: sum is the Euclidean distance D, rms is D/√N, for N weights."""
+    """How far a network is from a checkpoint: sum is the Euclidean distance D, rms is D/√N, for N weights.
+
+    >>> Distance(sum=2.0, rms=0.5).rms
+    0.5
+    """
 
     sum: float
     rms: float
@@ -33,8 +37,8 @@ class Checkpoint:
     """A copy of weights, `tensors`: {name of the parameter: floating-point tensor}, which torch.save takes as it is.
 
     >>> network = nn.Linear(2, 1)
-    >>> Checkpoint.of(network).distance(network)
-    Distance(sum=0.0, rms=0.0)
+    >>> Checkpoint.of(network, biases=False).size, Checkpoint.of(network).distance(network)
+    (2, Distance(sum=0.0, rms=0.0))
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
@@ -50,9 +54,6 @@ class Checkpoint:
         biases: False leaves out those called bias.
 
         Buffers, such as running statistics, are never part of it. Raises ValueError if nothing is left.
-
-        >>> Checkpoint.of(nn.Linear(2, 1), biases=False).size
-        2
         """
         left_out = set()
         for path, module in network.named_modules(prefix=""):
@@ -69,9 +70,8 @@ class Checkpoint:
 
     def restore(self, network: nn.Module) -> None:
         """Puts the weights back into a network, whatever its device and dtype. ValueError if they do not fit it."""
-        with torch.no_grad():
-            for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
-                parameter.copy_(tensor)
+        for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
+            parameter.detach().copy_(tensor)
 
     def distance(self, network: nn.Module) -> Distance:
         """The `Distance` of a network from this checkpoint; a GPU is waited for. ValueError if it does not fit."""

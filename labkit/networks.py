@@ -173,8 +173,6 @@ class SignatureNet(_EmbeddingNetwork):
 class MaxOut(nn.Module):
     """The largest of `pieces` linear units for each of `dim` outputs (Goodfellow et al. 2013; the head of paper 000).
 
-    (B, in_features) -> (B, dim). Each output is a convex, piecewise linear function of the features.
-
     >>> MaxOut(in_features=8, dim=2, pieces=3)(torch.zeros(5, 8)).shape
     torch.Size([5, 2])
     """
@@ -185,6 +183,7 @@ class MaxOut(nn.Module):
         self.linear = nn.Linear(in_features, dim * pieces)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, in_features) -> (B, dim)."""
         return self.linear(features).unflatten(1, (self.dim, self.pieces)).amax(dim=2)
 
 
