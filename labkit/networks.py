@@ -16,8 +16,6 @@ from torch import nn
 
 from labkit import checks
 
-__all__ = ["Backbone", "FeatureNet", "LeNet", "SignatureNet", "SmallResNet"]
-
 
 class _EmbeddingNetwork(nn.Module):
     """What the networks have in common: check the images, compute `embed(images)`, normalize if asked to."""
@@ -177,8 +175,6 @@ class SignatureNet(_EmbeddingNetwork):
 class MaxOut(nn.Module):
     """The largest of `pieces` linear units for each of `dim` outputs (Goodfellow et al. 2013; the head of paper 000).
 
-    (B, in_features) -> (B, dim). Each output is a convex, piecewise linear function of the features.
-
     >>> MaxOut(in_features=8, dim=2, pieces=3)(torch.zeros(5, 8)).shape
     torch.Size([5, 2])
     """
@@ -189,6 +185,7 @@ class MaxOut(nn.Module):
         self.linear = nn.Linear(in_features, dim * pieces)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, in_features) -> (B, dim)."""
         return self.linear(features).unflatten(1, (self.dim, self.pieces)).amax(dim=2)
 
 
