@@ -6,7 +6,7 @@
      filters.py
 02   Initialization, 250 lines
      initialization.py
-03   Optimizers, 288 lines
+03   Optimizers, 285 lines
      optimizers.py
 04   Siamese and triplet networks, 348 lines
      losses/contrastive.py losses/triplet.py distances.py
@@ -20,7 +20,7 @@
      centroids.py losses/pedcc.py losses/softmax.py
 09   Checkpoint distancing, 636 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 3,221 lines
+all  networks, data, training, measures, 3,205 lines
      networks.py side_by_side.py data/ training/ evaluation.py claims.py checks.py
 all  pictures, 2,592 lines
      figures/
