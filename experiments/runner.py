@@ -9,6 +9,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -142,20 +144,20 @@ class Measurement:
 # ---- doing them
 
 
-def measure(measurement: Measurement, jobs=1, device="auto", processes=None, minutes=None, progress=True) -> int:
+def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progress=True) -> int:
     """Do what is missing; returns how many runs were made.
 
-    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. processes: so many for each
-    run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
-    every run, and the first one keeps the records.
+    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. minutes: no run is started
+    any more after so many. Under torchrun all its processes call this, share every run, and the first one keeps the
+    records.
     """
-    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    if torchrun and (jobs > 1 or processes):
-        raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
+    torchrun = running.world_size() > 1
+    if torchrun and jobs > 1:
+        raise ValueError(f"jobs: got {jobs}, expected 1 where several processes share each run")
     first = not torchrun or int(os.environ["RANK"]) == 0
     with store.only_writer(measurement.path) if first else nullcontext():
         measurement.load()  # another command may have added some
-        options = measurement.root, device, processes, measurement.path.parent
+        options = measurement.root, device, measurement.path.parent
         return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
 
 
@@ -184,15 +186,36 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
+def share(table: Table, devices: int, words: list[str]) -> None:
+    """`labkit measure` with these words, in so many processes of torchrun that share each run of the table.
+
+    Raises ValueError where that cannot be, RuntimeError when the processes fail.
+    """
+    if running.world_size() > 1:
+        raise ValueError(f"devices: got {devices}, but torchrun has started the processes already")
+    if table.runs == "ensembling":
+        raise ValueError(f"devices: got {devices}, expected 1: a run of an ensemble is not shared by processes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # on a CPU the processes are the threads
+    with subprocess.Popen([*torchrun, "-m", "course", "measure", *words], env=environment) as started:
+        try:
+            status = started.wait()
+        except KeyboardInterrupt:
+            started.wait()  # Ctrl-C has reached it too
+            raise
+    if status:
+        raise RuntimeError(f"the processes of torchrun have ended with status {status}; see above")
+
+
 def _runs(table):
     return KINDS[table.runs]
 
 
-def _run(job, root, device, processes, folder):
+def _run(job, root, device, folder):
     """What a run has measured, and what it ran on."""
     table, chosen = table_named(job.table), running.choose_device(device)
-    path = _checkpoint(job, root, device, processes, folder)
-    measured = _runs(table).run(job, root, device, processes, **({"checkpoint": path} if path else {}))
+    path = _checkpoint(job, root, device, folder)
+    measured = _runs(table).run(job, root, device, **({"checkpoint": path} if path else {}))
     about = records.about()
     if chosen.type == "cpu":
         about["device"] = "cpu"
@@ -200,7 +223,7 @@ def _run(job, root, device, processes, folder):
     return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
 
 
-def _checkpoint(job, root, device, processes, folder):
+def _checkpoint(job, root, device, folder):
     """Where a run that takes hours, one of full size on a CPU, is saved on the way; None for all others.
 
     The name stands for everything that decides the run, so that it is never gone on with in another way.
@@ -208,7 +231,7 @@ def _checkpoint(job, root, device, processes, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = json.dumps([asdict(job), *trial.settings(job, root), trial.world_of(processes)], sort_keys=True)
+    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
     return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 

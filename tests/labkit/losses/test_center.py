@@ -6,8 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit import training
-from labkit.data import Batches, Images
 from labkit.losses import CenterLoss
 
 F64 = torch.float64
@@ -178,27 +176,6 @@ def test_bad_input():
             call(x[:, :2], y)
         with pytest.raises(ValueError, match=r"^embeddings: got .*, expected finite numbers"):
             call(x / 0, y)
-
-
-def digits(n=64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(256, (n, 1, 4, 4), generator=generator, dtype=torch.uint8)
-    return Images(images, torch.arange(n) % 4, tuple("abcd"))
-
-
-def trained(processes):
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
-    loss = CenterLoss(4, 3)
-    options = {"processes": processes, "device": "cpu", "progress": False}
-    training.fit(network, loss, Batches(digits(), batch_size=16, seed=3), 2, **options)
-    return loss.centers
-
-
-def test_fit_moves_the_centers_the_same_in_one_and_in_two_processes():
-    one, two = trained(1), trained(2)
-    assert one.abs().max() > 0.01
-    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
