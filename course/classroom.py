@@ -18,6 +18,10 @@ from course.notebooks import NOTEBOOKS, ROOT, first_line, labs, read, write_whol
 
 CODE = [ROOT / "course", ROOT / "labkit", ROOT / "experiments"]
 """What decides a score, beside the labs."""
+NO_STUDENT = re.compile(
+    r"(lab|assignment|exercise|homework|hw|ps|week|sheet|submissions?|submitted)s?\W*\d*", re.IGNORECASE
+)
+"""Names of folders that are nobody's."""
 
 
 class CourseChanged(Exception):
@@ -64,7 +68,10 @@ def _is_hidden(place):
 def _names(found):
     """{file: name of the student}."""
     known = {path.stem for path in labs()}
-    folders = {file: [part for part in place.parts[:-1] if part not in known] for file, place in found.items()}
+    folders = {
+        file: [part for part in place.parts[:-1] if part not in known and not NO_STUDENT.fullmatch(part)]
+        for file, place in found.items()
+    }
     depth = max(map(len, folders.values()), default=0)
     levels = [{parts[level] for parts in folders.values() if len(parts) > level} for level in range(depth)]
     level = max(range(depth), key=lambda one: len(levels[one]), default=0)
@@ -236,7 +243,7 @@ def _aligned(rows):
 def write_csv(results, path):
     """Write one row a student: points of each exercise, of each lab, of all; empty where nothing was handed in."""
     by_lab = defaultdict(list)
-    for one, result in sorted(results, key=lambda pair: pair[0].student.casefold()):
+    for one, result in results:
         if "lab" in result:
             by_lab[result["lab"]].append((one.student, result))
     columns, values = ["student"], defaultdict(dict)
@@ -254,7 +261,8 @@ def write_csv(results, path):
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({"student": _harmless(student), **row} for student, row in values.items())
+    students = sorted(values, key=str.casefold)
+    writer.writerows({"student": _harmless(student), **values[student]} for student in students)
     write_whole(path, text.getvalue())
 
 
