@@ -141,7 +141,7 @@ def get_dataset(name, root):
 
 @main.command()
 def doctor():
-    """Look for what is wrong with this machine, and say how to mend it.
+    """Look for what is wrong with this machine, and how to mend it.
 
     Ends with status 1 when something is broken; notes do not count.
     """
@@ -241,7 +241,9 @@ def _listed(context, parameter, text):
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")
 def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, folder, again):
-    """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
+    """Measure a TABLE of the papers under equal conditions.
+
+    It goes on where it was stopped.
 
     \b
         labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
@@ -276,9 +278,10 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
 def report(table, datasets, size, form, folder, file):
-    """Show what was measured of a TABLE: mean ± standard error, published figures, and a test against the baseline.
+    """Show what was measured of a TABLE of the papers.
 
-    The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
+    Mean ± standard error, published figures, and a test against the baseline: the p-values are of a paired t-test over
+    the seeds, corrected by Holm's method for the number of rows.
     """
     from course.notebooks import one_of
     from experiments import report as reporting

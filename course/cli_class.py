@@ -15,9 +15,9 @@ from course.cli import PORT, labs_named, main
 @click.option("--port", type=PORT, help="Port to listen on. Default: 8888, or the next free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
 def present(lab, port, no_browser):
-    """Open a LAB as live slides, with working cells and widgets; no network is needed.
+    """Open a LAB as live slides, with working cells and widgets.
 
-    The slides are a copy: what is changed before the audience is not kept.
+    No network is needed. The slides are a copy: what is changed before the audience is not kept.
     """
     from course import notebooks, presenting
 
@@ -30,9 +30,10 @@ def present(lab, port, no_browser):
 @click.option("--force", is_flag=True, help="Move changed copies aside and write them anew.")
 @click.option("--nbgrader", is_flag=True, help="Write nbgrader's sources instead. Default folder: build/nbgrader.")
 def student(labs, out, force, nbgrader):
-    """Write the students' version of LABS (default: all): stubs for solutions, no outputs, checks kept.
+    """Write the students' version of LABS (default: all).
 
-    A copy that somebody has worked on is never overwritten: it is kept, and the status is 1.
+    It has stubs for solutions, no outputs, and all checks. A copy that somebody has worked on is never overwritten:
+    it is kept, and the status is 1.
     """
     from course import student as versions
 
@@ -52,9 +53,9 @@ def student(labs, out, force, nbgrader):
 @click.argument("labs", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to make. Default: build/handout.")
 def handout(labs, out):
-    """Make a folder, and a zip beside it, that students can use without anything else but Python.
+    """Make a folder and a zip that need nothing but Python.
 
-    It holds the students' version of LABS (default: all), labkit, the records that the labs show, and checks whose
+    They hold the students' version of LABS (default: all), labkit, the records that the labs show, and checks whose
     reference answers are packed, so that nobody reads them by accident.
     """
     from course import handout as handing_out
@@ -74,7 +75,7 @@ def handout(labs, out):
 @click.option("--cell-seconds", default=60, show_default=True, help="A cell that takes longer is stopped.")
 @click.option("--seconds", default=600, show_default=True, help="A notebook that takes longer is stopped.")
 def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, seconds):
-    """Run filled-in notebooks and print scores: files, or folders with the submissions of a class.
+    """Run filled-in notebooks, or folders of them, and print scores.
 
     \b
         labkit grade submissions --csv points.csv --feedback feedback
@@ -129,9 +130,10 @@ def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, se
 @main.command()
 @click.argument("labs", nargs=-1)
 def refresh(labs):
-    """Execute LABS (default: all) in fresh kernels and store their outputs in place.
+    """Execute LABS (default: all) and store their outputs in place.
 
-    They run just as nbval runs them. A lab in which a cell fails stays as it was, and the status is 1.
+    They run in fresh kernels, just as nbval runs them. A lab in which a cell fails stays as it was, and the status
+    is 1.
     """
     from course import notebooks
 

@@ -26,6 +26,7 @@ COURSE = ("__init__", "__main__", "cli", "doctor", "notebooks", "presenting", "r
 NOT_OURS = ("__pycache__", "*.egg-info", "*.tmp")
 COMMANDS = ("doctor",)  # of those that lab.py's help names
 MANIFEST = "handout.json"
+BY_ITSELF = re.compile(r"/(\.venv|__pycache__|labkit\.egg-info)/")
 
 PACKED = '''"""The checks of {lab}. Their reference answers are packed, so that nobody reads them by accident."""
 
@@ -130,8 +131,8 @@ def _without_dead_links(student, lab, labs, out):
 
 
 def _hashes(folder):
-    """{file: SHA-256} of all files below a folder."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    """{file: SHA-256} of all files below a folder, but those that a set-up and a first run bring."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not BY_ITSELF.search(file.as_posix())]
     return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
