@@ -158,64 +158,6 @@ def doctor():
     sys.exit(1 if broken else 0)
 
 
-# ------------------------------------------------------------------------------------------------------- for developers
-
-
-@main.command()
-@click.argument("names", nargs=-1)
-def bench(names):
-    """Measure speed against peers: the benchmarks NAMES (default: all), one after the other.
-
-    Prints a table of ratios and keeps it in data/measured/benchmarks.json.
-    """
-    from tools import bench as benchmarking
-
-    known = benchmarking.benchmarks()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise click.ClickException(f"benchmark: got {', '.join(unknown)}, expected some of {', '.join(known)}")
-    results = {}
-    for name in names or known:
-        click.echo(f"{name} ...", err=True)
-        try:
-            results[name] = benchmarking.measure(known[name])
-        except RuntimeError as error:
-            raise click.ClickException(str(error)) from error
-    for line in benchmarking.table(results):
-        click.echo(line)
-    benchmarking.record(results, benchmarking.RECORD)
-    click.echo(f"written: {benchmarking.RECORD}")
-
-
-@main.command()
-@click.argument("modules", nargs=-1)
-@click.option("--sample", type=click.IntRange(1), help="Take at most so many mutants of each module, at random.")
-@click.option("--seed", default=0, show_default=True, help="Which sample.")
-@click.option("--processes", type=click.IntRange(1), help="Mutants run at a time. Default: one for each processor.")
-def mutants(modules, sample, seed, processes):
-    """Change the code in small ways and see whether the tests notice: mutation testing of MODULES.
-
-    \b
-        labkit mutants triplet evaluation --sample 50
-
-    By default all losses, embeddings, centroids, distancing and evaluation; each against the tests of its own name.
-    Prints what survived, as diffs, and a table. The status is 1 if less than 90 % were killed.
-    """
-    from tools import mutants as mutation
-
-    results = []
-    for path in mutation.modules(modules):
-        click.echo(f"{path.stem} ...", err=True)
-        results.append(mutation.measure(path, sample, seed, processes))
-        for diff in results[-1].survivors.values():
-            click.echo(diff)
-    for line in mutation.table(results):
-        click.echo(line)
-    if sample:
-        click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
-    sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
-
-
 # --------------------------------------------------------------------------------------------------- the papers' tables
 
 
@@ -260,7 +202,12 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     size = size or ("reduced" if running.choose_device(device).type == "cpu" else "full")
     measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
     try:
-        made = runner.measure(measurement, jobs, device, devices, minutes)
+        if devices and devices > 1:
+            given = {"datasets": ",".join(datasets or ()), "rows": ";".join(rows or ()), "minutes": minutes}
+            given |= {"size": size, "seeds": seeds, "jobs": jobs, "device": device, "root": root, "folder": folder}
+            words = [f"--{name}={value}" for name, value in given.items() if value not in ("", None)]
+            return runner.share(measurement.table, devices, [table, *words])
+        made = runner.measure(measurement, jobs, device, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
     except RuntimeError as error:

@@ -22,7 +22,7 @@ from course.student import LINK, student_version
 
 WHOLE = ("labkit", "experiments", "data/measured", "data/published")
 FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "data/README.md")
-COURSE = ("__init__", "__main__", "cli", "doctor", "notebooks", "presenting", "running", "student")
+NOT_STUDENTS = ("cli_class", "classroom", "grading", "handout", "kernels", "warm")  # of course's modules
 NOT_OURS = ("__pycache__", "*.egg-info", "*.tmp")
 COMMANDS = ("doctor",)  # of those that lab.py's help names
 MANIFEST = "handout.json"
@@ -79,8 +79,9 @@ def write(labs, out=None):
 def _fill(out, labs):
     for name in WHOLE:
         shutil.copytree(ROOT / name, out / name, ignore=shutil.ignore_patterns(*NOT_OURS))
-    exercises = [file for file in (ROOT / "course/exercises").glob("*.py") if not re.fullmatch(r"lab\d\d", file.stem)]
-    for file in [*(ROOT / name for name in FILES), *(ROOT / f"course/{name}.py" for name in COURSE), *exercises]:
+    modules = [*(ROOT / "course").glob("*.py"), *(ROOT / "course/exercises").glob("*.py")]
+    modules = [file for file in modules if file.stem not in NOT_STUDENTS and not re.fullmatch(r"lab\d\d", file.stem)]
+    for file in [*(ROOT / name for name in FILES), *modules]:
         target = out / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

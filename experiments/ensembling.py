@@ -12,6 +12,7 @@ from experiments import store, trial
 from experiments.definitions import table_named
 from labkit import ensembles, networks
 from labkit.distancing import Checkpoint
+from labkit.training.device import world_size
 
 # images: so many of the training set, None for all; epochs: of all members together; width: of the small residual net
 RECIPES = {
@@ -23,16 +24,6 @@ MEMBERS = 4
 RATE = 0.05
 HILL = {"bend": 0.15, "sigma": 0.05}  # bend s/σ² in weight space; sigma the root mean square displacement of a weight
 
-FILES = (
-    "data.py",
-    "distancing.py",
-    "ensembles.py",
-    "experiments/ensembling.py",
-    "loop.py",
-    "networks.py",
-    "optimizers.py",
-)
-
 
 def has_recipe(size, dataset):
     """Whether there is one for a dataset: one for all, here."""
@@ -40,19 +31,24 @@ def has_recipe(size, dataset):
 
 
 def settings(job, root):
-    """All that decides the result of a run, as plain values, and the versions of the code."""
+    """All that decides the result of a run, as plain values, and the versions of the code's behavior."""
     row = table_named(job.table).rows[job.row]
     decided = {
         "content": trial.content(job.dataset, root),
         "recipe": {**RECIPES[job.size], "members": MEMBERS, "rate": RATE, "hill": HILL},
         **row.fixed,
     }
-    return decided, {name: store.file_version(name) for name in FILES}
+    return decided, store.versions(behavior(row))
 
 
-def run(job, root=None, device="auto", processes=None):
+def behavior(row):
+    """The names in store.BEHAVIOR of all that decides the runs of a row."""
+    return {"batches", "data", "ensembles", "loop", *row.behavior}
+
+
+def run(job, root=None, device="auto"):
     """Train the members and judge them: {"results": {measure: number}, "curve": {}, "seconds": ...}."""
-    if processes and processes > 1:
+    if (processes := world_size()) > 1:
         raise ValueError(f"devices: got {processes}, expected 1: a run of an ensemble is not shared by processes")
     started, cpu = time.perf_counter(), time.process_time()
     row, recipe = table_named(job.table).rows[job.row], RECIPES[job.size]

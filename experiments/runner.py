@@ -4,24 +4,31 @@ Only the process that was called writes records. It adds one as a run ends, so t
 the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
 """
 
-import importlib
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
-from multiprocessing.connection import wait
 
 import torch
 
-from experiments import recipe, records, report, store, trial
+from experiments import ensembling, records, store, trial
 from experiments.definitions import DATASETS, Table, table_named
 from experiments.trial import Job
 from labkit import data
 from labkit.training import device as running
+
+# What the runs of a table are: modules with `run`, `settings` and `has_recipe`.
+KINDS = {"trial": trial, "ensembling": ensembling}
 
 
 class Measurement:
@@ -44,8 +51,7 @@ class Measurement:
         if unknown:
             raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
         folder = data.data_folder(self.root)
-        has_recipe = getattr(_runs(self.table), "has_recipe", recipe.has_recipe)
-        fit = [name for name in names or self.table.datasets if has_recipe(self.size, name)]
+        fit = [name for name in names or self.table.datasets if _runs(self.table).has_recipe(self.size, name)]
         here = [name for name in fit if data.available(name, "train", self.root)]
         if missing := [name for name in names or () if name not in here]:
             why = f"not at hand in {folder}" if set(missing) <= set(fit) else f"without a recipe in size {self.size!r}"
@@ -80,7 +86,7 @@ class Measurement:
                 del self.records[store.key(record)]
 
     def expected(self, job: Job) -> tuple[dict, dict]:
-        """Settings and code with which a record of this run must have been made."""
+        """Settings and behavior with which a record of this run must have been made."""
         same = replace(job, seed=0)
         if same not in self._expected:
             self._expected[same] = _runs(self.table).settings(same, self.root)
@@ -103,7 +109,7 @@ class Measurement:
                     for setting in range(self.table.tuning_runs(tuned))
                 ]
                 found += [job for job in tuning if job not in found]
-                if (chosen := report.chosen(self.table, row, dataset, self.records)) is not None:
+                if (chosen := trial.chosen(self.table, row, dataset, self.records)) is not None:
                     found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
         return found
 
@@ -119,7 +125,7 @@ class Measurement:
 
     def keep(self, job: Job, measured: dict, write: bool = True) -> None:
         """Take up what a run has measured, and write its record."""
-        settings, code = self.expected(job)
+        settings, behavior = self.expected(job)
         about = measured.pop("about")  # comes last in the line
         record = {
             "table": self.name,
@@ -127,9 +133,7 @@ class Measurement:
             **{name: value for name, value in asdict(job).items() if name not in ("table", "size")},
             **measured,
             "settings": settings,
-            "settings hash": store.digest(settings),
-            "code": code,
-            "code hash": store.digest(code),
+            "behavior": behavior,
             "about": about,
         }
         if write:
@@ -140,20 +144,20 @@ class Measurement:
 # ---- doing them
 
 
-def measure(measurement: Measurement, jobs=1, device="auto", processes=None, minutes=None, progress=True) -> int:
+def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progress=True) -> int:
     """Do what is missing; returns how many runs were made.
 
-    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. processes: so many for each
-    run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
-    every run, and the first one keeps the records.
+    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. minutes: no run is started
+    any more after so many. Under torchrun all its processes call this, share every run, and the first one keeps the
+    records.
     """
-    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    if torchrun and (jobs > 1 or processes):
-        raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
+    torchrun = running.world_size() > 1
+    if torchrun and jobs > 1:
+        raise ValueError(f"jobs: got {jobs}, expected 1 where several processes share each run")
     first = not torchrun or int(os.environ["RANK"]) == 0
     with store.only_writer(measurement.path) if first else nullcontext():
         measurement.load()  # another command may have added some
-        options = measurement.root, device, processes, measurement.path.parent
+        options = measurement.root, device, measurement.path.parent
         return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
 
 
@@ -182,16 +186,36 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
+def share(table: Table, devices: int, words: list[str]) -> None:
+    """`labkit measure` with these words, in so many processes of torchrun that share each run of the table.
+
+    Raises ValueError where that cannot be, RuntimeError when the processes fail.
+    """
+    if running.world_size() > 1:
+        raise ValueError(f"devices: got {devices}, but torchrun has started the processes already")
+    if table.runs == "ensembling":
+        raise ValueError(f"devices: got {devices}, expected 1: a run of an ensemble is not shared by processes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # on a CPU the processes are the threads
+    with subprocess.Popen([*torchrun, "-m", "course", "measure", *words], env=environment) as started:
+        try:
+            status = started.wait()
+        except KeyboardInterrupt:
+            started.wait()  # Ctrl-C has reached it too
+            raise
+    if status:
+        raise RuntimeError(f"the processes of torchrun have ended with status {status}; see above")
+
+
 def _runs(table):
-    """The module that says what a run of the table is."""
-    return importlib.import_module(f"experiments.{table.runs}")
+    return KINDS[table.runs]
 
 
-def _run(job, root, device, processes, folder):
+def _run(job, root, device, folder):
     """What a run has measured, and what it ran on."""
     table, chosen = table_named(job.table), running.choose_device(device)
-    path = _checkpoint(job, root, device, processes, folder)
-    measured = _runs(table).run(job, root, device, processes, **({"checkpoint": path} if path else {}))
+    path = _checkpoint(job, root, device, folder)
+    measured = _runs(table).run(job, root, device, **({"checkpoint": path} if path else {}))
     about = records.about()
     if chosen.type == "cpu":
         about["device"] = "cpu"
@@ -199,7 +223,7 @@ def _run(job, root, device, processes, folder):
     return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
 
 
-def _checkpoint(job, root, device, processes, folder):
+def _checkpoint(job, root, device, folder):
     """Where a run that takes hours, one of full size on a CPU, is saved on the way; None for all others.
 
     The name stands for everything that decides the run, so that it is never gone on with in another way.
@@ -207,8 +231,8 @@ def _checkpoint(job, root, device, processes, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = [asdict(job), *trial.settings(job, root), trial.world_of(processes)]
-    return folder / f"{job.table}_{store.digest(decided)}.ckpt"
+    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
+    return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 
 class _Here:
@@ -243,74 +267,59 @@ class _Side:
 
     def __init__(self, count, options):
         context = multiprocessing.get_context("spawn")
-        self.busy, self.free, self.processes, self.started = {}, [], [], time.monotonic()
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
-        for _ in range(count):
-            here, there = context.Pipe()
-            self.processes.append(context.Process(target=_work, args=(there, *options)))
-            self.processes[-1].start()
-            there.close()
-            self.free.append(here)
-        signal.signal(signal.SIGINT, before)
+        # Nobody writes to this pipe. It ends when this process closes it or is killed, and with it the workers leave.
+        listening, self.alive = context.Pipe(duplex=False)
+        self.pool = ProcessPoolExecutor(count, context, _begin, (listening, options[1]))
+        self.options, self.futures, self.started = options, {}, time.monotonic()
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *error):
-        for connection in (*self.free, *self.busy):
-            connection.close()  # which ends a process that waits for work
-        for process in self.processes:
-            if kind is not None:
-                process.terminate()
-            process.join()
+        if kind is not None:
+            self.alive.close()
+        self.pool.shutdown(cancel_futures=True)
+        self.alive.close()
 
     @property
     def in_hand(self):
-        return list(self.busy.values())
+        return list(self.futures.values())
 
     @property
     def seconds(self):
         return time.monotonic() - self.started
 
     def start(self, job):
-        connection = self.free.pop()
-        connection.send(job)
-        self.busy[connection] = job
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
+        self.futures[self.pool.submit(_run, job, *self.options)] = job
+        signal.signal(signal.SIGINT, before)
 
     def ended(self):
         """Waits until at least one run has ended; pairs of job and what was measured."""
         found = []
-        for connection in wait(list(self.busy)):
-            job = self.busy.pop(connection)
+        for future in wait(self.futures, return_when=FIRST_COMPLETED).done:
+            job = self.futures.pop(future)
             try:
-                measured = connection.recv()
-            except EOFError:
-                raise RuntimeError(f"the process that ran {job.name()} has ended unexpectedly") from None
-            if isinstance(measured, str):
-                raise RuntimeError(f"{job.name()} failed:\n{measured}")
-            self.free.append(connection)
-            found.append((job, measured))
+                found.append((job, future.result()))
+            except BrokenProcessPool:
+                names = ", ".join(each.name() for each in [job, *self.in_hand])
+                raise RuntimeError(f"a process has ended unexpectedly; in hand were {names}") from None
+            except Exception as error:
+                said = "".join(traceback.format_exception(error))
+                raise RuntimeError(f"{job.name()} failed:\n{said}") from None
         return found
 
 
-def _work(connection, *options):
-    """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
+def _begin(alive, device):
+    """What a process of `_Side` does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if running.choose_device(options[1]).type == "cpu":
+    threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
+    if running.choose_device(device).type == "cpu":
         torch.set_num_threads(1)
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(_run(job, *options))
-        except Exception:
-            connection.send(traceback.format_exc())
 
 
-def _leave_with_parent():
+def _leave_with_parent(alive):
     """A run whose record nobody would write is not finished."""
-    multiprocessing.parent_process().join()
+    with suppress(EOFError, OSError):
+        alive.recv()
     os._exit(1)

@@ -2,21 +2,21 @@
 
 import functools
 import hashlib
-import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from experiments import parts, store
+from experiments import networks, parts, store
 from experiments import recipe as recipes
 from experiments.definitions import Row, Table, table_named
 from labkit import data, embeddings, evaluation, training
 from labkit.training import device as running
 
 TUNING_SEED = 1000  # none of the final runs has it
+has_recipe = recipes.has_recipe
 VALIDATION, VALIDATION_CLASSES = 10, 5  # every tenth training image is for tuning, or every fifth training class
 
 
@@ -104,35 +104,38 @@ def make_loss(job: Job, classes: int) -> nn.Module:
 
 
 def settings(job: Job, root: str | None) -> tuple[dict, dict]:
-    """All that decides the result of a run, as plain values: its settings, and the versions of the code."""
-    train = images(job.dataset, root)[0]
+    """All that decides the result of a run, as plain values: its settings, and the versions of the code's behavior."""
     row, recipe, dim = definition(job)
-    loss = make_loss(job, len(train.classes))
     decided = {
         "content": content(job.dataset, root),
         "recipe": recipe.describe(),
         "steps": list(recipes.steps_of(recipe, job.kind)),
         "dim": dim,
-        "loss": " ".join(repr(loss).split()),
+        "parameters": row.parameters(job.setting),
         "space": row.space,
         "measured in": row.measured,
         "rate": row.settings[job.setting]["rate"],
         "late centroids": row.late,
     }
-    return decided, store.code_version(parts.network(recipe.network, train, dim), loss)
+    return decided, store.versions(behavior(row, recipe))
+
+
+def behavior(row: Row, recipe: recipes.Recipe) -> set[str]:
+    """The names in store.BEHAVIOR of all that decides the runs of a row in a recipe."""
+    return {*store.OF_ALL, recipe.network, *row.behavior} | ({"augmentation"} if recipe.augment else set())
 
 
 def run(
     job: Job,
     root: str | None = None,
     device: str = "auto",
-    processes: int | None = None,
     checkpoint: Path | None = None,
 ) -> dict:
     """Train and measure; returns {"results": {metric: number}, "curve": {metric: [number]}, "seconds": ..., ...}.
 
     checkpoint: where training is saved every 50 steps, and from where it goes on if it was cut short. The seconds are
-    then those of all sittings, without what a kill has lost; there are no processor seconds.
+    then those of all sittings, without what a kill has lost; there are no processor seconds. Under torchrun its
+    processes share the run.
     A run whose loss stops being a finite number has results {"failed": why}, no curve, and the costs of its last
     sitting only.
     """
@@ -145,11 +148,11 @@ def run(
     row, recipe, dim = definition(job)
     intervals, steps = recipes.steps_of(recipe, job.kind)
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
-    network = InSpace(parts.network(recipe.network, train, dim), row.space)
+    network = InSpace(networks.network(recipe.network, train, dim), row.space)
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
-    world = world_of(processes)
+    world = running.world_size()
     if world > 1:
         network = _synchronized(network, device)
     elif device.type == "cuda":
@@ -166,12 +169,9 @@ def run(
             validate=functools.partial(
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
             ),
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint and 50,
+            save=checkpoint and training.Resume(checkpoint, every=50, run_id=asdict(job)),
             device=device,
             precision=precision(job.size, device),
-            processes=processes,
-            compile=recipe.compile and device.type == "cuda",
             progress=False,
         )
     except FloatingPointError as error:
@@ -188,9 +188,10 @@ def run(
     return {
         "results": {name: round(value, 6) for name, value in results.items()},
         "curve": rounded,
-        "images a second": round(history.images_per_second),
+        "images a second": round(history.images_per_second * world),
         "processes": world,
         **_cost(started, None if goes_on else cpu),
+        "loss": " ".join(repr(loss).split()),
     }
 
 
@@ -201,12 +202,6 @@ def precision(size: str, device: torch.device) -> str:
     """
     computes = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if size == "full" and computes else "auto"
-
-
-def world_of(asked: int | None) -> int:
-    """How many processes share a run: those of torchrun, or as many as were asked for."""
-    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    return int(os.environ["WORLD_SIZE"]) if torchrun else asked or 1
 
 
 def _synchronized(network: nn.Module, device: torch.device) -> nn.Module:
@@ -229,9 +224,11 @@ def score(results: dict) -> float:
 def chosen(table: Table, row: str, dataset: str, records: dict) -> int | None:
     """The setting that was best in tuning, the first of equals; None until all records of the tuning are there.
 
-    records: {store.key(record): record}
+    records: {store.key(record): record}. A row that is not tuned has one setting, 0.
     """
     tuned = table.tuned_as(row)
+    if not table.tuning_runs(tuned):
+        return 0
     keys = [(dataset, tuned, "tuning", TUNING_SEED, number) for number in range(len(table.rows[tuned].settings))]
     if any(key not in records for key in keys):
         return None
@@ -249,7 +246,7 @@ def _cost(started, cpu):
 
 def embedded(network, found: data.Images, space: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings (N, dim) of all images, where distances are measured, and labels (N,), both where the network lies."""
-    device = running.device_of(network)
+    device = running.place_of(network)[0]
     rows = training.embed(network, found, device=device).to(device)
     if not rows.isfinite().all():
         raise FloatingPointError("the embeddings are not finite numbers")
@@ -287,7 +284,7 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     results["range coverage"] = ranges.coverage
     if (scores := scores_of(loss)) is not None:
         loss.cpu()
-        plain = training.embed(network, test, device=running.device_of(network))
+        plain = training.embed(network, test, device=running.place_of(network)[0])
         with torch.no_grad():
             results["accuracy"] = (scores(plain).argmax(dim=1) == labels).double().mean().item()
     return results

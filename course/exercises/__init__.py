@@ -1,4 +1,4 @@
-"""Checks of exercises that know the mistakes: `exercise` has the machinery, labNN the exercises of lab NN."""
+"""Checks of exercises that know the mistakes: `exercise` has the machinery and its guide, labNN those of lab NN."""
 
 from course.exercises.answers import Answer, check_value
 from course.exercises.compare import ExerciseFailed

@@ -2,82 +2,125 @@
 
     mean_pairs = Exercise(
         "mean over the pairs",
-        reference=lambda x: x.mean(),
-        cases=[Case("three numbers", torch.tensor([1.0, 2.0, 6.0]))],
-        mistakes=[Mistake("sum", lambda x: x.sum(), "This is the sum; the text asks for the mean.")],
+        mean_of,                                          # the reference: def mean_of(x): return x.mean()
+        [Case("three numbers", torch.tensor([1.0, 2.0, 6.0]))],
+        [Mistake("sum", "This is the sum; the text asks for the mean.", "x.sum()", "mean_of(x) * len(x)")],
     )
     mean_pairs.check(my_function)       # prints "✓ mean over the pairs", or says what is wrong
 
-A function under test runs on every case and on two adversarial twins of it: the same tensors in float64, and as views
-that do not lie contiguously in memory. Its results are compared with those of the reference: kind, shape, dtype,
-values and, where asked for, gradients; and its inputs must come out unchanged. A function that fails is compared with
-each known mistake on all cases, and the one it equals is named. Otherwise the smallest case that fails is shown.
+How a check judges. The values of all cases come first, then whether inputs or settings were changed, and only then the
+gradients, and those only to the inputs that `gradients` names. An answer that fails is compared with each known mistake
+in all cases and told the one that it equals; otherwise what it has to do with the right result (relations.py), if
+anything, and the smallest case that fails. Nothing is said that was not checked.
+
+How to write an exercise.
+- The statement says what is tested: types, shapes, whether a gradient is asked for (and to what), and the dtype if
+  `dtype` is set. What the statement leaves open, the check must accept: a number of any kind where one number is asked
+  for, any floating dtype, any way to write it. A right answer that is rejected is the worst fault of a check.
+- Cases tell all parameters apart: no two of them equal, adding up to 1 or at their default; no square kernels or equal
+  numbers of rows and columns; classes absent or single, and not the last ones only; negative, asymmetric, tied and
+  large values, as far as the statement allows them; and results that a rounding to two digits would change.
+  Points where right answers have different gradients (ties, kinks, distance zero) get `gradients=False`.
+- Mistakes: every likely mistake that the notebook announces, and the common ones, each in the literal forms in which
+  people write it, as far as these give different results (results are what is recognized). A form is an expression in
+  the parameters of the reference, a string (all names of its module may be used, and torch, F and math), or, where it
+  takes more than one line, a function. The more special mistake stands before the more general one.
+  An explanation says what is true of all forms, in one or two sentences.
+- A value exercise (Answer) is a function without parameters in the notebook, and the check gets the function itself.
+- A bank of answers in tests/answers/labNN.json: at least eight wrong, three right and unusual for each exercise.
+      {"lab": "00", "exercise": "distances", "label": "no root", "call": "function", "kind": "wrong",
+       "code": "def answer(a, b):\\n    return ...", "named": "squared distance"}
+  `kind` is wrong, right, or unfair (may be accepted or not); `named` is the mistake that must be named, true for any.
+  tests/course/test_answers.py runs them (-k lab00), and test_exercises.py has every form of every mistake told by its
+  own name.
 """
 
-import contextlib
-import copy
 import inspect
-import io
-import traceback
-from dataclasses import dataclass
+import math
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 
 from course.exercises.answers import Answer, check_value
 from course.exercises.compare import ExerciseFailed, difference, in_words, tensors
+from course.exercises.relations import relation
+from course.exercises.running import Run, alike, fresh, is_stub, raises, shown_output
 
 __all__ = ["Answer", "Case", "Exercise", "ExerciseFailed", "Mistake", "check_value"]
-
-TWINS = {"": "", "float64": " with float64 tensors", "view": " with tensors that are views, not contiguous in memory"}
 
 
 class Case:
     """One set of arguments under a name: Case("two equal points", points, margin=0.2).
 
-    Give the cases that wrong answers stumble over: ties, points at distance zero, a batch without a positive.
+    gradients  False where right answers have different gradients: at ties, kinks, points that coincide
     """
 
-    def __init__(self, name, /, *arguments, **keywords):
-        self.name, self.arguments, self.keywords = name, arguments, keywords
+    def __init__(self, name, /, *arguments, gradients=True, **keywords):
+        self.name, self.arguments, self.keywords, self.gradients = name, arguments, keywords, gradients
+
+    def in_float64(self):
+        """The same case with all floating-point tensors in float64."""
+        arguments, keywords = fresh((self.arguments, self.keywords))
+        for tensor in tensors([arguments, keywords]):
+            if tensor.is_floating_point():
+                tensor.data = tensor.double()
+        return Case(f"{self.name}, in float64", *arguments, gradients=self.gradients, **keywords)
 
 
-@dataclass(frozen=True)
 class Mistake:
-    """A known wrong answer: its name, a function that makes it, and a sentence that tells the student about it."""
+    """A known wrong answer: its name, a sentence that tells the student about it, and the forms in which it is written.
 
-    name: str
-    function: object
-    explanation: str
+    A form is an expression in the reference's parameters, "2 * right(x)", or a function of the same parameters.
+    """
+
+    def __init__(self, name, explanation, *forms):
+        self.name, self.explanation, self.forms = name, explanation, forms
+
+    def functions(self, reference):
+        """The forms as functions with the parameters of the reference."""
+        parameters = str(inspect.signature(reference))[1:-1]
+        for form in self.forms:
+            names = {"torch": torch, "F": F, "math": math, **reference.__globals__}
+            yield form if callable(form) else eval(f"lambda {parameters}: {form}", names)
 
 
 class Exercise:
     """A function to be written by the student, and all that is known about right and wrong answers.
 
-    name         of the exercise, as the check prints it
-    reference    the right function; its parameters' names are used in messages
-    cases        the Case objects it is tried on
-    mistakes     the Mistake objects, the more special before the more general
-    tolerance    largest difference that counts as equal, absolute and relative
-    gradients    compare the gradients to all floating-point inputs as well
-    adversarial  try the float64 and the non-contiguous twin of each case too
+    name       of the exercise, as the check prints it
+    reference  the right function; its parameters' names are used in messages and in the forms of mistakes
+    cases      the Case objects it is tried on
+    mistakes   the Mistake objects, the more special before the more general
+    tolerance  largest difference that counts as equal, absolute and relative
+    gradients  names of the inputs to which gradients are compared
+    dtype      the result must have the dtype of the reference's, also on a float64 twin of each case
 
-    Raises ValueError without a case, or when two cases or two mistakes share a name.
+    Raises ValueError without a case, for a mistake without a form, for gradients to an input that the reference does
+    not have, and when two cases or two mistakes share a name.
     """
 
-    def __init__(self, name, reference, cases, mistakes, *, tolerance=1e-5, gradients=False, adversarial=True):
+    def __init__(self, name, reference, cases, mistakes, *, tolerance=1e-5, gradients=(), dtype=False):
         self.name, self.reference = name, reference
         self.cases, self.mistakes = tuple(cases), tuple(mistakes)
-        self.tolerance, self.gradients, self.adversarial = tolerance, gradients, adversarial
+        self.tolerance, self.gradients, self.dtype = tolerance, tuple(gradients), dtype
         if not self.cases:
             raise ValueError(f"cases: got none for the exercise {name!r}, expected at least one")
         for kind in ("cases", "mistakes"):
             names = [entry.name for entry in getattr(self, kind)]
             if len(names) != len(set(names)):
                 raise ValueError(f"{kind}: got {names} for the exercise {name!r}, expected different names")
+        if bare := [mistake.name for mistake in self.mistakes if not mistake.forms]:
+            raise ValueError(f"mistakes: got {bare} without a form for the exercise {name!r}, expected at least one")
+        if unknown := set(self.gradients) - set(inspect.signature(reference).parameters):
+            raise ValueError(f"gradients: got {sorted(unknown)}, expected parameters of the exercise {name!r}")
 
     def check(self, function):
         """Print "✓ name" when the function is right, and raise ExerciseFailed, which says what is wrong, when not."""
-        failure = self._judge(function)
+        try:
+            failure = self._judge(function)
+        except Exception as error:  # whatever a student passes, the check does not break
+            failure = ExerciseFailed(self.name, f"{in_words(function)} cannot be checked: {in_words(error)}")
         if failure:
             raise failure
         print(f"✓ {self.name}")
@@ -93,162 +136,123 @@ class Exercise:
         if failure:
             raise ValueError(f"exercise {self.name!r} rejects its own reference: {failure}")
         for mistake in self.mistakes:
-            failure = self._judge(mistake.function)
-            if failure is None:
-                raise ValueError(f"exercise {self.name!r} accepts the mistake {mistake.name!r}: a case is missing")
-            if failure.mistake != mistake.name:
-                raise ValueError(f"exercise {self.name!r} takes the mistake {mistake.name!r} for: {failure}")
+            for number, function in enumerate(mistake.functions(self.reference), 1):
+                form = f"form {number} of the mistake {mistake.name!r}"
+                failure = self._judge(function)
+                if failure is None:
+                    raise ValueError(f"exercise {self.name!r} accepts {form}: a case is missing")
+                if failure.mistake != mistake.name:
+                    raise ValueError(f"exercise {self.name!r} takes {form} for: {failure}")
 
     def _judge(self, function):
         """The ExerciseFailed that this function deserves, or None when it is right."""
         if not callable(function):
-            return ExerciseFailed(self.name, f"got {in_words(function)}, expected a function")
-        trials = self._trials()
-        got = [self._run(function, trial) for trial in trials]
-        if any(isinstance(outcome.error, NotImplementedError) for outcome in got):
+            return ExerciseFailed(self.name, f"got {in_words(function)}, expected a function, its name alone")
+        mine = self._runs(function)
+        if any(is_stub(run.outcome.error, function) for run in mine):
             return ExerciseFailed(self.name, "not filled in yet. Replace `raise NotImplementedError` by your lines.")
-        expected = [self._run(self.reference, trial) for trial in trials]
-        problems = [self._problem(mine, right, function) for mine, right in zip(got, expected, strict=True)]
-        if not any(problems):
-            return None
-        for mistake in self.mistakes:
-            outcomes = (self._run(mistake.function, trial) for trial in trials)
-            if not any(self._problem(mine, wrong, function) for mine, wrong in zip(got, outcomes, strict=True)):
-                return ExerciseFailed(self.name, f"{mistake.name}. {mistake.explanation}", mistake=mistake.name)
-        if all(outcome.error is None and outcome.value is None for outcome in got):
-            return ExerciseFailed(self.name, "the function returns nothing: is a `return` missing?")
-        first = next(index for index, problem in enumerate(problems) if problem)
-        return ExerciseFailed(self.name, self._report(trials[first], *problems[first]))
-
-    def _trials(self):
-        """All (case, twin), the plain cases before their twins and the small before the large."""
-        twins = [""]
-        if self.adversarial:
-            twins += ["float64", "view"]
-        cases = sorted(self.cases, key=lambda case: _size((case.arguments, case.keywords)))
-        return [(case, twin) for twin in twins for case in cases]
-
-    def _run(self, function, trial):
-        """What the function does with a fresh copy of the arguments: an Outcome. What it prints is dropped."""
-        case, twin = trial
-
-        def fresh():
-            return _prepare((case.arguments, case.keywords), twin)
-
-        arguments, keywords = fresh()
-        with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
-            try:
-                torch.manual_seed(0)
-                value = function(*arguments, **keywords)
-                changed = _first_change(self._named((arguments, keywords)), self._named(fresh()))
-                torch.manual_seed(0)
-                gradients = self._gradients(function, fresh()) if self.gradients and changed is None else None
-            except Exception as error:
-                return Outcome(error=error)
-        return Outcome(value, changed=changed, gradients=gradients)
-
-    def _gradients(self, function, prepared):
-        """Gradients of the weighted sum of all results: parameter's name -> gradient, or list of them for a list.
-
-        None when no result has a gradient. The weights differ from entry to entry, so that errors cannot cancel.
-        """
-        arguments, keywords = prepared
-        inputs = {name: tensors([value]) for name, value in self._named(prepared).items()}
-        inputs = {name: [x for x in group if x.is_floating_point()] for name, group in inputs.items()}
-        leaves = [x.requires_grad_() for group in inputs.values() for x in group]
-        results = [x for x in tensors([function(*arguments, **keywords)]) if x.requires_grad]
-        if not results:
-            return None
-        total = sum((x * torch.linspace(1, 2, x.numel()).reshape(x.shape)).sum() for x in results)
-        found = iter(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
-        gradients = {name: [next(found) for _ in group] for name, group in inputs.items() if group}
-        return {name: group[0] if len(group) == 1 else group for name, group in gradients.items()}
-
-    def _named(self, prepared):
-        """The arguments of a call under the names that they have in the reference."""
-        arguments, keywords = prepared
-        return dict(inspect.signature(self.reference).bind(*arguments, **keywords).arguments)
-
-    def _problem(self, got, expected, function):
-        """In what a function's outcome differs from the expected one: (words, {name: value to show}), or None."""
-        if got.error is not None and type(got.error) is type(expected.error):
-            return None
-        if got.error is not None:
-            return f"raises {in_words(got.error)}{_line_of(got.error, function)}", {}
-        if expected.error is not None:
-            return f"returns {in_words(got.value)}, expected {type(expected.error).__name__} to be raised", {}
-        if got.changed != expected.changed:
-            advice = "work on a copy (no `+=`, `x[i] =`, or functions like `add_`)"
-            return f"the input `{got.changed}` is changed: {advice}", {}
-        words = difference(got.value, expected.value, self.tolerance)
-        if words:
-            return f"the result {words}", {"expected": expected.value, "got": got.value}
-        if expected.gradients is not None and got.gradients is None:
-            return "no gradient flows: `.item()`, `.detach()`, `no_grad` or `torch.tensor(...)` cuts the result off", {}
-        for name, right in (expected.gradients or {}).items():
-            words = difference(got.gradients[name], right, self.tolerance)
-            if words:
-                hint = ": a root or a norm has no finite gradient at zero" if "NaN" in words else ""
-                shown = {"expected": right, "got": got.gradients[name]}
-                return f"the values are right, but the gradient to `{name}` {words}{hint}", shown
+        for stage in range(1, 4):
+            problems = [self._problem(*pair, stage) for pair in zip(mine, self._right, strict=True)]
+            if any(problems):
+                return self._known(mine, stage) or self._unknown(mine, problems)
         return None
 
-    def _report(self, trial, words, shown):
-        """The whole message for one trial: what is wrong, then the arguments, then what is to be shown."""
-        case, twin = trial
-        arguments = self._named((case.arguments, case.keywords))
-        width = max(map(len, (*arguments, *shown)))
-        lines = [f"  {name:{width}} = {in_words(value)}" for name, value in arguments.items()]
-        lines += [f"  {name:{width}}   {in_words(value)}" for name, value in shown.items()]
-        indented = [line.replace("\n", "\n" + " " * (width + 5)) for line in lines]
-        return "\n".join([f"{words} (case: {case.name}{TWINS[twin]})", *indented])
+    def _runs(self, function):
+        """The function on all cases, the small before the large, then on their float64 twins if the dtype counts."""
+        cases = sorted(self.cases, key=lambda case: sum(x.numel() for x in tensors([case.arguments, case.keywords])))
+        cases += [case.in_float64() for case in cases if self.dtype]
+        return [Run(function, case, self.reference, self.gradients) for case in cases]
+
+    @cached_property
+    def _right(self):
+        return self._runs(self.reference)
+
+    @cached_property
+    def _wrong(self):
+        """(mistake, runs) of each form of each mistake."""
+        return [(mistake, self._runs(form)) for mistake in self.mistakes for form in mistake.functions(self.reference)]
+
+    def _known(self, mine, stage):
+        """The failure of an answer that equals a known mistake in all cases, as far as it has been judged."""
+        for mistake, wrong in self._wrong:
+            if self._agree(mine, wrong, stage) and not self._agree(wrong, self._right, stage):
+                return ExerciseFailed(self.name, f"{mistake.name}. {mistake.explanation}", mistake=mistake.name)
+        return None
+
+    def _agree(self, mine, others, stage):
+        return not any(self._problem(*pair, stage) for pair in zip(mine, others, strict=True))
+
+    def _unknown(self, mine, problems):
+        """The failure of any other answer: the first case in which it shows, and what can be said of all cases."""
+        outcomes = [run.outcome for run in mine]
+        if all(outcome.error is None and outcome.value is None for outcome in outcomes):
+            message = "the function returns None: `return` hands the result back."
+            return ExerciseFailed(self.name, message + shown_output(outcomes[0]), mistake="returns nothing")
+        first = next(index for index, problem in enumerate(problems) if problem)
+        words, mistake = problems[first].words, problems[first].mistake
+        if problems[first].compared and not any(run.outcome.error for run in (*mine, *self._right)):
+            results = [(a.outcome.value, b.outcome.value) for a, b in zip(mine, self._right, strict=True)]
+            if found := relation(results, self.tolerance):
+                words, mistake = f"{words}; in all cases {found}", found
+        return ExerciseFailed(self.name, mine[first].report(words, problems[first].shown), mistake)
+
+    def _problem(self, mine, right, stage):
+        """The Problem of one run, or None: in its value (stage 1), in what it changed (2), in its gradients (3)."""
+        found = self._in_value(mine, right)
+        if stage > 1:
+            found = found or self._in_changes(mine.outcome, right.outcome)
+        if stage > 2:
+            found = found or self._in_gradients(mine, right)
+        return found
+
+    def _in_value(self, mine, right):
+        got, expected = mine.outcome, right.outcome
+        is_mistake = right.function is not self.reference
+        if got.error is not None:
+            if isinstance(got.error, type(expected.error)) and (not is_mistake or alike(got.error, expected.error)):
+                return None
+            return Problem(raises(got.error, mine.function), {} if expected.error else {"expected": expected.value})
+        if expected.error is not None:
+            return Problem(f"returns {in_words(got.value)}, expected {type(expected.error).__name__} to be raised")
+        by = "values" if is_mistake else "dtype" if self.dtype else "type"
+        words = difference(got.value, expected.value, self.tolerance, by)
+        if not words:
+            return None
+        of_another_type = "has the right values" in words
+        if of_another_type and isinstance(got.value, torch.Tensor):
+            words += f": `dtype={mine.where_dtype_is_found(expected.value)}` gives a new tensor this dtype"
+        words += f"; {got.changed} is changed, too" if got.changed else ""
+        mistake = "right values of another type" if of_another_type else None
+        return Problem(f"the result {words}", {"expected": expected.value, "got": got.value}, True, mistake)
+
+    def _in_changes(self, got, expected):
+        if got.changed == expected.changed:
+            return None
+        advice = ": work on a copy" if "input" in str(got.changed) else ", which all other code shares"
+        return Problem(f"{got.changed} is changed{advice}", mistake="changes something")
+
+    def _in_gradients(self, mine, right):
+        got, expected = mine.gradients, right.gradients
+        if isinstance(got, Exception) or isinstance(expected, Exception):
+            if isinstance(got, type(expected)):
+                return None
+            return Problem(
+                f"the values are right, but with inputs that record gradients it {raises(got, mine.function)}"
+            )
+        for name, gradient in expected.items():
+            if words := difference(got[name], gradient, self.tolerance):
+                shown = {"expected": gradient, "got": got[name]}
+                words = f"the gradient to `{name}` {words}{mine.infinite() if 'NaN' in words else ''}"
+                if not any(x.any() for x in tensors([got[name]])):
+                    words = f"the gradient to `{name}` is zero{mine.cuts()}"
+                if not mine.connected:
+                    words = f"no gradient flows from the result to the inputs{mine.cuts()}"
+                return Problem(f"the values are right, but {words}", shown)
+        return None
 
 
-@dataclass
-class Outcome:
-    """What one call did: its value, or the exception; the name of an input that it changed; gradients by input."""
+class Problem:
+    """What is wrong with one run: words, values to show, whether results are compared, and a mistake's name, if any."""
 
-    value: object = None
-    error: Exception | None = None
-    changed: str | None = None
-    gradients: dict | None = None
-
-
-def _prepare(value, twin):
-    """A fresh copy of arguments, tensors turned into what the twin asks for."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().clone()
-        if twin == "float64" and value.is_floating_point():
-            value = value.double()
-        return _strided(value) if twin == "view" and value.dim() else value
-    if type(value) in (list, tuple):
-        return type(value)(_prepare(entry, twin) for entry in value)
-    if type(value) is dict:
-        return {name: _prepare(entry, twin) for name, entry in value.items()}
-    return copy.deepcopy(value)
-
-
-def _strided(tensor):
-    """The same values, not contiguous in memory: columns before rows, or every other entry of a longer vector."""
-    if tensor.dim() > 1:
-        return tensor.transpose(0, -1).contiguous().transpose(0, -1)
-    return torch.stack([tensor, tensor], dim=-1)[:, 0]
-
-
-def _size(arguments):
-    return sum(tensor.numel() for tensor in tensors(arguments))
-
-
-def _first_change(arguments, originals):
-    """The name of the first argument whose tensors are not what they were, or None."""
-    for name, original in originals.items():
-        if difference(tensors(arguments[name]), tensors(original), tolerance=0):
-            return name
-    return None
-
-
-def _line_of(error, function):
-    """The line of the student's code in which an exception was raised, or nothing when it was not there."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if code and one.filename == code.co_filename]
-    return f" in line {frames[-1].lineno}: `{frames[-1].line}`" if frames else ""
+    def __init__(self, words, shown=None, compared=False, mistake=None):
+        self.words, self.shown, self.compared, self.mistake = words, shown or {}, compared, mistake

@@ -20,36 +20,35 @@ he = Exercise(
     [
         Mistake(
             "the variance",
-            lambda fan_in, slope: he_std(fan_in, slope) ** 2,
             "This is the variance; the standard deviation is its root.",
+            "he_std(fan_in, slope) ** 2",
         ),
         Mistake(
             "slope forgotten",
-            lambda fan_in, slope: he_std(fan_in, 0),
             "Right for ReLU. A leaky ReLU lets a share slope² of the negative half through: 1/(1 + slope²) more.",
+            "he_std(fan_in, 0)",
         ),
         Mistake(
             "slope not squared",
-            lambda fan_in, slope: math.sqrt(2 / ((1 + slope) * fan_in)),
             "It is the mean square that must be kept, so the slope comes in squared.",
+            "math.sqrt(2 / ((1 + slope) * fan_in))",
         ),
         Mistake(
             "gain of one",
-            lambda fan_in, slope: math.sqrt(1 / fan_in),
             "That keeps the size of a linear layer. ReLU takes half of the mean square away: the variance needs a 2.",
+            "math.sqrt(1 / fan_in)",
         ),
         Mistake(
             "root of the numerator only",
-            lambda fan_in, slope: math.sqrt(2 / (1 + slope**2)) / fan_in,
             "The number of inputs stands under the root too: n·std² shall be a constant, not n·std.",
+            "math.sqrt(2 / (1 + slope ** 2)) / fan_in",
         ),
         Mistake(
             "one subtracted",
-            lambda fan_in, slope: math.sqrt(abs(2 / fan_in - 1)),
             "The `l-1` of the lecture is an index, the layer before; nothing is subtracted.",
+            "math.sqrt(abs(2 / fan_in - 1))",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -69,31 +68,30 @@ glorot = Exercise(
     [
         Mistake(
             "standard deviation for the bound",
-            lambda shape: glorot_bound(shape) / math.sqrt(3),
             "This is the standard deviation √(2/(fan_in + fan_out)). U(-b, b) has the variance b²/3: b is √3 larger.",
+            "glorot_bound(shape) / math.sqrt(3)",
         ),
         Mistake(
             "kernel forgotten",
-            lambda shape: glorot_bound(shape[:2]),
             "Right for linear layers. In a convolution each input channel comes in once for every place of the kernel.",
+            "glorot_bound(shape[:2])",
         ),
         Mistake(
             "kernel counted for the inputs only",
-            lambda shape: math.sqrt(6 / (math.prod(shape[1:]) + shape[0])),
             "An input goes into every output channel once for each place of the kernel: fan_out counts them as well.",
+            "math.sqrt(6 / (math.prod(shape[1:]) + shape[0]))",
         ),
         Mistake(
             "inputs only",
-            lambda shape: math.sqrt(3 / math.prod(shape[1:])),
             "This is variance 1/fan_in, what the lecture calls Xavier. Glorot takes the mean of fan_in and fan_out.",
+            "math.sqrt(3 / math.prod(shape[1:]))",
         ),
         Mistake(
             "no root",
-            lambda shape: glorot_bound(shape) ** 2,
             "The root is missing.",
+            "glorot_bound(shape) ** 2",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -117,35 +115,30 @@ sizes = Exercise(
     [
         Mistake(
             "ReLU like a linear layer",
-            lambda depth, width, std, activation: size_after(depth, width, std, "linear"),
             "ReLU keeps half of the mean square in every layer.",
+            "size_after(depth, width, std, 'linear')",
         ),
         Mistake(
             "half of the size",
-            lambda depth, width, std, activation: (
-                size_after(depth, width, std, "linear") * (0.5**depth if activation == "relu" else 1)
-            ),
             "ReLU keeps half of the mean square, so 1/√2 of the size.",
+            "size_after(depth, width, std, 'linear') * (0.5 ** depth if activation == 'relu' else 1)",
         ),
         Mistake(
             "mean square for the size",
-            lambda depth, width, std, activation: size_after(depth, width, std, activation) ** 2,
             "This is the mean square after so many layers; the size is its root.",
+            "size_after(depth, width, std, activation) ** 2",
         ),
         Mistake(
             "once for all layers",
-            lambda depth, width, std, activation: depth * size_after(1, width, std, activation),
             "Every layer multiplies what the one before left: the factors are multiplied, not added.",
+            "depth * size_after(1, width, std, activation)",
         ),
         Mistake(
             "standard deviation not squared",
-            lambda depth, width, std, activation: (
-                (({"linear": 1.0, "relu": 0.5}[activation]) * width * std) ** (depth / 2)
-            ),
             "Variances add up: width times std², not width times std.",
+            "({'linear': 1.0, 'relu': 0.5}[activation] * width * std) ** (depth / 2)",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -188,44 +181,44 @@ normalization = Exercise(
     [
         Mistake(
             "statistics cut off from the gradient",
-            _detached,
             "The values are right, but mean and variance count as constants here. They depend on x: without their part "
             "of the gradient, a step would fight against the normalization.",
+            _detached,
         ),
         Mistake(
             "divided by n - 1",
-            lambda x, gamma, beta, eps: gamma * (x - x.mean(0)) / (x.var(0) + eps).sqrt() + beta,
             "`x.var()` divides by n - 1. Batch normalization divides by n in training (and by n - 1 only for the "
             "running variance).",
+            "gamma * (x - x.mean(0)) / (x.var(0) + eps).sqrt() + beta",
         ),
         Mistake(
             "eps outside of the root",
-            lambda x, gamma, beta, eps: gamma * (x - x.mean(0)) / (x.std(0, correction=0) + eps) + beta,
             "eps belongs under the root, added to the variance: there the gradient is finite when the variance is 0.",
+            "gamma * (x - x.mean(0)) / (x.std(0, correction=0) + eps) + beta",
         ),
         Mistake(
             "one mean for everything",
-            _whole_batch,
             "Each feature (column) has a mean and a variance of its own, over the images of the batch.",
+            _whole_batch,
         ),
         Mistake(
             "normalized row by row",
-            _by_rows,
             "That is layer normalization: over the features of one image. Here it is over the images, feature by "
             "feature.",
+            _by_rows,
         ),
         Mistake(
             "gamma and beta forgotten",
-            lambda x, gamma, beta, eps: batch_norm(x, torch.ones_like(gamma), torch.zeros_like(beta), eps),
             "Scale by gamma and shift by beta in the end, so that the layer can undo the normalization.",
+            "batch_norm(x, torch.ones_like(gamma), torch.zeros_like(beta), eps)",
         ),
         Mistake(
             "variance for the standard deviation",
-            lambda x, gamma, beta, eps: gamma * (x - x.mean(0)) / (x.var(0, correction=0) + eps) + beta,
             "You divide by the variance; divide by its root.",
+            "gamma * (x - x.mean(0)) / (x.var(0, correction=0) + eps) + beta",
         ),
     ],
-    gradients=True,
+    gradients=("x", "gamma", "beta"),
 )
 
 

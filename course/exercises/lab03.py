@@ -60,26 +60,42 @@ momentum = Exercise(
         Case("no gradient: the ball rolls on", POINT, PUSH, torch.zeros(3), 0.5, 0.5),
     ],
     [
-        Mistake("uphill", _uphill, "The gradient points uphill, so the step is subtracted (paper 002 adds it)."),
+        Mistake(
+            "uphill",
+            "The gradient points uphill, so the step is subtracted (paper 002 adds it).",
+            _uphill,
+        ),
         Mistake(
             "subtracted twice",
-            _twice_negative,
             "The velocity has the minus sign already, and the step subtracts it once more: this climbs. Paper 004's "
             "Algorithm 2 is printed so.",
+            _twice_negative,
         ),
         Mistake(
             "learning rate inside the velocity",
-            _rate_inside,
             "The path is right as long as the rate is constant, but the velocity asked for is α·v + g, without ε.",
+            _rate_inside,
         ),
         Mistake(
             "velocity as an average",
-            _averaged,
             "With the factor 1 - α the velocity is an average of gradients and its terminal value is g, not g/(1-α).",
+            _averaged,
         ),
-        Mistake("the old velocity", _old_velocity, "Update the velocity first, then step with the new one."),
-        Mistake("Nesterov's step", _looking_ahead, "This steps along g + α·v, which is Nesterov's momentum."),
-        Mistake("velocity not used", _without_velocity, "The step goes along the velocity, not along the gradient."),
+        Mistake(
+            "the old velocity",
+            "Update the velocity first, then step with the new one.",
+            _old_velocity,
+        ),
+        Mistake(
+            "Nesterov's step",
+            "This steps along g + α·v, which is Nesterov's momentum.",
+            _looking_ahead,
+        ),
+        Mistake(
+            "velocity not used",
+            "The step goes along the velocity, not along the gradient.",
+            _without_velocity,
+        ),
     ],
 )
 
@@ -106,28 +122,28 @@ rate = Exercise(
     [
         Mistake(
             "half of it",
-            lambda hessian: 1 / torch.linalg.eigvalsh(hessian)[-1],
             "1/λ jumps right into the minimum of that direction. Up to twice that, the distance still shrinks.",
+            "1 / torch.linalg.eigvalsh(hessian)[-1]",
         ),
         Mistake(
             "the smallest eigenvalue",
-            lambda hessian: 2 / torch.linalg.eigvalsh(hessian)[0],
             "The steepest direction diverges first: the largest eigenvalue sets the limit.",
+            "2 / torch.linalg.eigvalsh(hessian)[0]",
         ),
         Mistake(
             "the best rate",
-            lambda hessian: 2 / (torch.linalg.eigvalsh(hessian)[0] + torch.linalg.eigvalsh(hessian)[-1]),
             "2/(λ_min + λ_max) is the fastest rate of a bowl, not the largest that converges.",
+            "2 / (torch.linalg.eigvalsh(hessian)[0] + torch.linalg.eigvalsh(hessian)[-1])",
         ),
         Mistake(
             "the sum of the eigenvalues",
-            lambda hessian: 2 / hessian.trace(),
             "This divides by the trace, the sum of the curvatures; only the largest one counts.",
+            "2 / hessian.trace()",
         ),
         Mistake(
             "the diagonal",
-            lambda hessian: 2 / hessian.diagonal().max(),
             "The diagonal holds the curvatures along the axes; in a tilted valley the steepest direction lies between.",
+            "2 / hessian.diagonal().max()",
         ),
     ],
 )
@@ -203,34 +219,46 @@ adam = Exercise(
     [
         Mistake(
             "no bias correction",
-            _uncorrected,
             "Both means start at 0 and are too small at first, the second far more. Divide them by 1 - βᵗ (paper 002 "
             "leaves that out).",
+            _uncorrected,
         ),
         Mistake(
             "corrected means kept",
-            _corrected_kept,
             "The correction is for this step only: keep the uncorrected means, or the next step corrects them again.",
+            _corrected_kept,
         ),
         Mistake(
             "steps counted from 0",
-            lambda p, m, v, g, step, lr: adam_step(p, m, v, g, step - 1, lr),
             "The first step has t = 1: with t = 0 the correction divides by 1 - 1 = 0.",
+            lambda p, m, v, g, step, lr: adam_step(p, m, v, g, step - 1, lr),
         ),
         Mistake(
             "eps under the root",
-            _eps_under_the_root,
             "Paper 002 prints √(v + eps); here it is √v + eps. Under the root 1e-8 acts like 1e-4: small gradients "
             "are held back.",
+            _eps_under_the_root,
         ),
         Mistake(
             "betas swapped",
-            lambda p, m, v, g, step, lr: adam_step(p, m, v, g, step, lr, 0.999, 0.9),
             "β₁ = 0.9 belongs to the mean of the gradients, β₂ = 0.999 to the mean of their squares.",
+            lambda p, m, v, g, step, lr: adam_step(p, m, v, g, step, lr, 0.999, 0.9),
         ),
-        Mistake("no root", _no_root, "Divide by the root of the mean square: then gradient and divisor have one unit."),
-        Mistake("square of the mean", _square_of_the_mean, "The second mean is of g², not of the first mean squared."),
-        Mistake("uphill", _adam_uphill, "The step is subtracted: the gradient points uphill."),
+        Mistake(
+            "no root",
+            "Divide by the root of the mean square: then gradient and divisor have one unit.",
+            _no_root,
+        ),
+        Mistake(
+            "square of the mean",
+            "The second mean is of g², not of the first mean squared.",
+            _square_of_the_mean,
+        ),
+        Mistake(
+            "uphill",
+            "The step is subtracted: the gradient points uphill.",
+            _adam_uphill,
+        ),
     ],
 )
 
@@ -259,29 +287,29 @@ smoothing = Exercise(
     [
         Mistake(
             "as paper 004 prints it",
-            lambda labels, classes, share: _filled(labels, classes, 1 - 1 / share, share / (classes - 1)),
             "Paper 004 prints 1 - 1/k for the right class: a negative number. It is 1 - k, so that a row adds up to 1.",
+            "_filled(labels, classes, 1 - 1 / share, share / (classes - 1))",
         ),
         Mistake(
             "spread over all classes",
-            lambda labels, classes, share: _filled(labels, classes, 1 - share + share / classes, share / classes),
             "This is torch's label_smoothing: the share k is spread over all classes, the right one included. Here "
             "only the others get it.",
+            "_filled(labels, classes, 1 - share + share / classes, share / classes)",
         ),
         Mistake(
             "the share for each",
-            lambda labels, classes, share: _filled(labels, classes, 1 - share, share),
             "The other classes get the share k together, k/(C-1) each: a row adds up to 1.",
+            "_filled(labels, classes, 1 - share, share)",
         ),
         Mistake(
             "divided by all classes",
-            lambda labels, classes, share: _filled(labels, classes, 1 - share, share / classes),
             "The share goes to C - 1 other classes; divided by C a row adds up to less than 1.",
+            "_filled(labels, classes, 1 - share, share / classes)",
         ),
         Mistake(
             "not smoothed",
-            lambda labels, classes, share: F.one_hot(labels, classes).float(),
             "These are the plain one-hot labels.",
+            "F.one_hot(labels, classes).float()",
         ),
     ],
 )
@@ -313,40 +341,40 @@ entropy = Exercise(
     [
         Mistake(
             "logarithm of zero",
-            _with_logarithms,
             "In floating point the sigmoid of 200 is exactly 1, and log(1 - 1) is -∞; times 0 it is NaN. Take the "
             "logarithm by hand first: log σ(s) = -log(1 + e^(-s)).",
+            _with_logarithms,
         ),
         Mistake(
             "a small number under the logarithm",
-            lambda scores, targets: _with_logarithms(scores, targets, 1e-7),
             "The small number hides the infinity, and with it the gradient: the surest mistakes teach nothing.",
+            "_with_logarithms(scores, targets, 1e-07)",
         ),
         Mistake(
             "only one half",
-            lambda scores, targets: (F.softplus(-scores) * targets).mean(),
             "The examples with y = 0 count too: (1 - y)·log(1 - z).",
+            "(F.softplus(-scores) * targets).mean()",
         ),
         Mistake(
             "targets swapped",
-            lambda scores, targets: binary_cross_entropy(scores, 1 - targets),
             "y belongs to log z, 1 - y to log(1 - z).",
+            "binary_cross_entropy(scores, 1 - targets)",
         ),
         Mistake(
             "sign missing",
-            lambda scores, targets: -binary_cross_entropy(scores, targets),
             "Logarithms of probabilities are negative: the loss is minus their mean.",
+            "-binary_cross_entropy(scores, targets)",
         ),
         Mistake(
             "sum",
-            lambda scores, targets: (F.softplus(scores) - scores * targets).sum(),
             "This is the sum over the batch; the mean is asked for.",
+            "(F.softplus(scores) - scores * targets).sum()",
         ),
         Mistake(
             "squared error",
-            lambda scores, targets: (torch.sigmoid(scores) - targets).square().mean(),
             "This is the squared error of the probabilities.",
+            "(torch.sigmoid(scores) - targets).square().mean()",
         ),
     ],
-    gradients=True,
+    gradients=("scores",),
 )

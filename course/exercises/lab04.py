@@ -34,33 +34,31 @@ contrastive = Exercise(
     [
         Mistake(
             "kinds swapped",
-            lambda distance, same, margin: contrastive_pairs(distance, ~same, margin),
             "Pairs of the same class are to be pulled together: their loss grows with the distance.",
+            "contrastive_pairs(distance, ~same, margin)",
         ),
         Mistake(
             "no one half",
-            lambda distance, same, margin: 2 * contrastive_pairs(distance, same, margin),
             "Everything is twice too large: both parts carry a factor ½, which the derivative of the square cancels.",
+            "2 * contrastive_pairs(distance, same, margin)",
         ),
         Mistake(
             "no hinge",
-            lambda distance, same, margin: torch.where(same, 0.5 * distance**2, 0.5 * (margin - distance) ** 2),
             "A pair of different classes beyond the margin must cost nothing; without [.]₊ it is pulled back in.",
+            "torch.where(same, 0.5 * distance ** 2, 0.5 * (margin - distance) ** 2)",
         ),
         Mistake(
             "hinge not squared",
-            lambda distance, same, margin: torch.where(same, 0.5 * distance**2, 0.5 * (margin - distance).clamp(min=0)),
             "The hinge is squared too (Hadsell 2006). The linear hinge is another loss: pytorch-metric-learning's.",
+            "torch.where(same, 0.5 * distance ** 2, 0.5 * (margin - distance).clamp(min=0))",
         ),
         Mistake(
             "margin compared with the squared distance",
-            lambda distance, same, margin: torch.where(
-                same, 0.5 * distance**2, 0.5 * (margin - distance**2).clamp(min=0)
-            ),
             "The margin is a distance: it is the distance that it is compared with; the square comes after the hinge.",
+            "torch.where(same, 0.5 * distance ** 2, 0.5 * (margin - distance ** 2).clamp(min=0))",
         ),
     ],
-    gradients=True,
+    gradients=("distance",),
 )
 
 
@@ -101,36 +99,36 @@ triplet = Exercise(
     [
         Mistake(
             "mean over all triplets",
-            _mean_over_all,
             "This is the mean over all triplets; the text asks for the active ones, those whose loss is not zero.",
+            _mean_over_all,
         ),
         Mistake(
             "squared distances",
-            _squared_distances,
             "These are squared distances; this exercise compares the distances themselves.",
+            _squared_distances,
         ),
         Mistake(
             "positive and negative swapped",
-            lambda anchor, positive, negative, margin: triplet_mean(anchor, negative, positive, margin),
             "It is d(a,p) - d(a,n) + margin: the loss grows when the positive goes away, not the negative.",
+            "triplet_mean(anchor, negative, positive, margin)",
         ),
         Mistake(
             "no hinge",
-            lambda anchor, positive, negative, margin: _violations(anchor, positive, negative, margin).mean(),
             "Without [.]₊ easy triplets get a negative loss and pay for the hard ones.",
+            "_violations(anchor, positive, negative, margin).mean()",
         ),
         Mistake(
             "margin subtracted",
-            lambda anchor, positive, negative, margin: triplet_mean(anchor, positive, negative, -margin),
             "The margin is added: a triplet is at rest only when the negative is farther by the whole margin.",
+            "triplet_mean(anchor, positive, negative, -margin)",
         ),
         Mistake(
             "zero divided by zero",
-            _zero_by_zero,
             "When no triplet is active this is 0/0 = NaN, and one NaN ruins all weights. Divide by at least one.",
+            _zero_by_zero,
         ),
     ],
-    gradients=True,
+    gradients=("anchor", "positive", "negative"),
 )
 
 
@@ -164,34 +162,31 @@ kinds = Exercise(
     [
         Mistake(
             "inequalities as the paper prints them",
-            _as_printed,
             "The paper prints these signs, and they are reversed: d(a,p) + margin < d(a,n) describes an easy triplet, "
             "d(a,n) < d(a,p) a hard one.",
+            _as_printed,
         ),
         Mistake(
             "hard and easy swapped",
-            lambda d_ap, d_an, margin: {"hard": "easy", "easy": "hard"}.get(
-                kind_of_triplet(d_ap, d_an, margin), "semi-hard"
-            ),
             "Hard means: the negative is nearer than the positive.",
+            "{'hard': 'easy', 'easy': 'hard'}.get(kind_of_triplet(d_ap, d_an, margin), 'semi-hard')",
         ),
         Mistake(
             "margin on the wrong side",
-            lambda d_ap, d_an, margin: kind_of_triplet(d_ap - margin, d_an, margin),
             "The semi-hard band begins at d(a,p) and ends a margin beyond it; yours lies in front of the positive.",
+            "kind_of_triplet(d_ap - margin, d_an, margin)",
         ),
         Mistake(
             "no semi-hard triplets",
-            lambda d_ap, d_an, margin: "hard" if d_an < d_ap + margin else "easy",
             "Every active triplet is called hard; those with d(a,n) ≥ d(a,p) are semi-hard: in order, but too tight.",
+            "'hard' if d_an < d_ap + margin else 'easy'",
         ),
         Mistake(
             "ties called hard",
-            lambda d_ap, d_an, margin: "hard" if d_an <= d_ap else kind_of_triplet(d_ap, d_an, margin),
             "Both equally far is semi-hard here: hard begins where the negative is strictly nearer.",
+            "'hard' if d_an <= d_ap else kind_of_triplet(d_ap, d_an, margin)",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -243,39 +238,39 @@ mining = Exercise(
     [
         Mistake(
             "easiest positive",
-            lambda distances, labels: _masked(distances, labels, _smallest, _smallest),
             "You take the nearest positive; the hardest positive is the farthest one.",
+            "_masked(distances, labels, _smallest, _smallest)",
         ),
         Mistake(
             "easiest negative",
-            lambda distances, labels: _masked(distances, labels, _largest, _largest),
             "You take the farthest negative; the hardest negative is the nearest one.",
+            "_masked(distances, labels, _largest, _largest)",
         ),
         Mistake(
             "both easiest",
-            lambda distances, labels: _masked(distances, labels, _smallest, _largest),
             "Both are the easiest: hard is the farthest positive and the nearest negative.",
+            "_masked(distances, labels, _smallest, _largest)",
         ),
         Mistake(
             "masked by multiplication",
-            _products,
             "Multiplied by a mask, what is masked becomes 0, and then the smallest is always 0. Fill it with ∞.",
+            _products,
         ),
         Mistake(
             "labels ignored",
-            lambda distances, labels: (distances.amax(dim=1), _smallest(distances.clone().fill_diagonal_(torch.nan))),
             "Farthest and nearest of all points: whether a point has the anchor's label decides what it may be.",
+            "(distances.amax(dim=1), _smallest(distances.clone().fill_diagonal_(torch.nan)))",
         ),
         Mistake(
             "one triplet for the whole batch",
+            "Batch-hard picks a positive and a negative for each anchor, not one pair for the whole batch.",
             lambda distances, labels: tuple(
                 pick(column).expand(len(labels))
                 for pick, column in zip((torch.amax, torch.amin), hardest_distances(distances, labels), strict=True)
             ),
-            "Batch-hard picks a positive and a negative for each anchor, not one pair for the whole batch.",
         ),
     ],
-    gradients=True,
+    gradients=("distances",),
 )
 
 

@@ -30,36 +30,36 @@ loss = Exercise(
     [
         Mistake(
             "half forgotten",
-            lambda x, y, c: 2 * center_loss(x, y, c),
             "The ½ is missing. It is what makes the gradient x - c; without it your λ is twice that of the paper.",
+            "2 * center_loss(embeddings, labels, centers)",
         ),
         Mistake(
             "sum",
-            lambda x, y, c: center_loss(x, y, c) * len(y),
             "This is the sum over the batch: λ would then mean something else for every batch size. Take the mean.",
+            "center_loss(embeddings, labels, centers) * len(labels)",
         ),
         Mistake(
             "mean over the coordinates",
-            lambda x, y, c: center_loss(x, y, c) / x.shape[1],
             "The squares of the coordinates are added up; the mean is over the rows of the batch only.",
+            "center_loss(embeddings, labels, centers) / embeddings.shape[1]",
         ),
         Mistake(
             "distance not squared",
-            lambda x, y, c: (x - c[y]).norm(dim=1).mean() / 2,
             "This is half the distance; the loss takes its square.",
+            "(embeddings - centers[labels]).norm(dim=1).mean() / 2",
         ),
         Mistake(
             "nearest center",
-            _nearest,
             "Each row belongs to the center of its own class, centers[labels], however near another one is.",
+            _nearest,
         ),
         Mistake(
             "all centers",
-            lambda x, y, c: (x[:, None] - c).square().sum(dim=2).mean() / 2,
             "Only the own center counts. Pulling a row to all centers moves every class to the middle.",
+            "(embeddings[:, None] - centers).square().sum(dim=2).mean() / 2",
         ),
     ],
-    gradients=True,
+    gradients=("embeddings",),
 )
 
 
@@ -91,33 +91,33 @@ update = Exercise(
     [
         Mistake(
             "division by n",
-            lambda c, x, y, rate: moved(c, x, y, rate, extra=0.0),
             "You divide by n_j. A class that is not in the batch then has 0/0 = NaN; the 1 in 1 + n_j prevents it.",
+            lambda c, x, y, rate: moved(c, x, y, rate, extra=0.0),
         ),
         Mistake(
             "away from the embeddings",
-            lambda c, x, y, rate: moved(c, x, y, -rate),
             "The centers flee: the sum is over c_j - x_i, and it is subtracted.",
+            lambda c, x, y, rate: moved(c, x, y, -rate),
         ),
         Mistake(
             "plain gradient",
-            lambda c, x, y, rate: c - rate * torch.zeros_like(c).index_add(0, y, c[y] - x) / len(y),
             "You divide by the batch size. That is the gradient of the mean: a rare class then hardly moves.",
+            lambda c, x, y, rate: c - rate * torch.zeros_like(c).index_add(0, y, c[y] - x) / len(y),
         ),
         Mistake(
             "sum without division",
-            lambda c, x, y, rate: c - rate * torch.zeros_like(c).index_add(0, y, c[y] - x),
             "Without 1 + n_j a class with many rows in the batch jumps past its mean.",
+            lambda c, x, y, rate: c - rate * torch.zeros_like(c).index_add(0, y, c[y] - x),
         ),
         Mistake(
             "rate forgotten",
-            lambda c, x, y, rate: moved(c, x, y, 1.0),
             "The rate is missing: the centers would follow every batch at full speed.",
+            lambda c, x, y, rate: moved(c, x, y, 1.0),
         ),
         Mistake(
             "repeated index",
-            _last_row_wins,
             "centers[labels] -= ... writes one row of a class over the other: only the last counts. Use index_add.",
+            _last_row_wins,
         ),
     ],
 )
@@ -151,23 +151,23 @@ scatter = Exercise(
     [
         Mistake(
             "swapped",
-            lambda x, y: scatters(x, y)[::-1],
             "The two are the wrong way round, as in paper 003: *within* is around the class means.",
+            "scatters(embeddings, labels)[::-1]",
         ),
         Mistake(
             "classes not weighted",
-            _unweighted,
             "Each class counts by its share of the rows; otherwise the two do not add up to the whole scatter.",
+            _unweighted,
         ),
         Mistake(
             "the whole for between",
-            lambda x, y: (scatters(x, y)[0], (x - x.mean(dim=0)).square().sum(dim=1).mean()),
             "The second is the scatter of all rows, which is within + between.",
+            "(scatters(embeddings, labels)[0], (embeddings - embeddings.mean(dim=0)).square().sum(dim=1).mean())",
         ),
         Mistake(
             "sums",
-            lambda x, y: tuple(len(y) * s for s in scatters(x, y)),
             "These are sums over the rows; the scatter is a mean.",
+            "tuple((len(labels) * s for s in scatters(embeddings, labels)))",
         ),
     ],
 )
@@ -196,33 +196,33 @@ radius = Exercise(
     [
         Mistake(
             "square against radius",
-            lambda x, y, c, r: (_squares(x, y, c) - r).clamp(min=0).mean() / 2,
             "You compare a squared distance with a radius, as paper 000 prints it. A radius is a distance.",
+            "(_squares(embeddings, labels, centers) - radius).clamp(min=0).mean() / 2",
         ),
         Mistake(
             "no hinge",
-            lambda x, y, c, r: ((_squares(x, y, c) + 1e-12).sqrt() - r).square().mean() / 2,
             "Without the hinge, rows inside the ball are pushed outwards, onto its surface.",
+            "((_squares(embeddings, labels, centers) + 1e-12).sqrt() - radius).square().mean() / 2",
         ),
         Mistake(
             "hinge not squared",
-            lambda x, y, c, r: ((_squares(x, y, c) + 1e-12).sqrt() - r).clamp(min=0).mean() / 2,
             "Square what is left of the hinge: then the force starts from 0 at the radius.",
+            "((_squares(embeddings, labels, centers) + 1e-12).sqrt() - radius).clamp(min=0).mean() / 2",
         ),
         Mistake(
             "mean over the active rows",
+            "The mean is over all rows of the batch, also those inside the ball.",
             lambda x, y, c, r: (
                 radius_loss(x, y, c, r) * len(y) / (_squares(x, y, c) > r**2).sum().clamp(min=1).to(x.dtype)
             ),
-            "The mean is over all rows of the batch, also those inside the ball.",
         ),
         Mistake(
             "half forgotten",
-            lambda x, y, c, r: 2 * radius_loss(x, y, c, r),
             "The ½ is missing.",
+            "2 * radius_loss(embeddings, labels, centers, radius)",
         ),
     ],
-    gradients=True,
+    gradients=("embeddings",),
 )
 
 

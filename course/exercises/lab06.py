@@ -42,37 +42,37 @@ pairs = Exercise(
     [
         Mistake(
             "kinds swapped",
-            lambda distance, same, c_n, d_max: exponential_pairs(distance, ~same, c_n, d_max),
             "A pair of one class costs when it is farther apart than c_n, a pair of two classes when it is nearer "
             "than one half.",
+            "exponential_pairs(distance, ~same, c_n, d_max)",
         ),
         Mistake(
             "distance not normalized",
-            lambda distance, same, c_n, d_max: exponential_pairs(distance, same, c_n, 1.0),
             "c_n and ½ are shares of the largest distance: divide every distance by d_max first.",
+            "exponential_pairs(distance, same, c_n, 1.0)",
         ),
         Mistake(
             "no hinge",
-            lambda distance, same, c_n, d_max: -torch.log(1 - _shortfall(distance, same, c_n, d_max)),
             "A pair that is where it should be must cost nothing; without [.]₊ it gets a negative loss.",
+            "-torch.log(1 - _shortfall(distance, same, c_n, d_max))",
         ),
         Mistake(
             "hinge not divided",
-            _undivided,
             "Each hinge is divided by its largest value, 1 - c_n or ½, so that the barrier begins at 0 and ends at 1.",
+            _undivided,
         ),
         Mistake(
             "mean inside the logarithm",
-            _mean_inside,
             "This is the authors' code: one number, where all active pairs weigh the same. Asked is each pair's loss.",
+            _mean_inside,
         ),
         Mistake(
             "sign forgotten",
-            lambda distance, same, c_n, d_max: -exponential_pairs(distance, same, c_n, d_max),
             "log(1 - t) is negative: the loss is minus that.",
+            "-exponential_pairs(distance, same, c_n, d_max)",
         ),
     ],
-    gradients=True,
+    gradients=("distance",),
 )
 
 
@@ -98,37 +98,37 @@ ball = Exercise(
     [
         Mistake(
             "threshold as the paper prints it",
-            _threshold_one,
             "Compared with 1, as in the paper's equation 4: with another radius, points between 1 and the radius jump.",
+            _threshold_one,
         ),
         Mistake(
             "everything on the sphere",
-            lambda x, radius: radius * x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12),
             "This is L2: it moves the points inside the ball too.",
+            "radius * x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)",
         ),
         Mistake(
             "squared norm",
-            lambda x, radius: x * (radius / x.pow(2).sum(dim=-1, keepdim=True).clamp(min=radius)),
             "The paper writes |x|² for the norm; divided by the square, points do not end on the sphere.",
+            "x * (radius / x.pow(2).sum(dim=-1, keepdim=True).clamp(min=radius))",
         ),
         Mistake(
             "every entry clamped",
-            lambda x, radius: x.clamp(-radius, radius),
             "That is a cube, and it turns the points: a ball limits the length of a row.",
+            "x.clamp(-radius, radius)",
         ),
         Mistake(
             "norm detached",
-            lambda x, radius: x * (radius / x.detach().norm(dim=-1, keepdim=True).clamp(min=radius)),
             "The values are right, the gradient is the authors': the length depends on x, too, and must not be "
             "detached.",
+            "x * (radius / x.detach().norm(dim=-1, keepdim=True).clamp(min=radius))",
         ),
         Mistake(
             "one length for the whole batch",
-            lambda x, radius: x * (radius / x.norm().clamp(min=radius)),
             "Every row has its own length: norm(dim=-1, keepdim=True).",
+            "x * (radius / x.norm().clamp(min=radius))",
         ),
     ],
-    gradients=True,
+    gradients=("x",),
 )
 
 
@@ -157,28 +157,28 @@ bounce = Exercise(
     [
         Mistake(
             "the authors' jumps",
-            _authors,
             "This is the authors' code: it jumps by a whole radius at 2, 3, 4 ... radii.",
+            _authors,
         ),
         Mistake(
             "stuck at the center",
-            lambda length, radius: torch.where(length < radius, length, (2 * radius - length).clamp(min=0)),
             "At the center it goes on to the opposite side, it does not stop.",
+            "torch.where(length < radius, length, (2 * radius - length).clamp(min=0))",
         ),
         Mistake(
             "back from the center",
-            lambda length, radius: bounced_length(length, radius).abs(),
             "It turns back at the sphere only: past the center it is on the opposite side, and negative.",
+            "bounced_length(length, radius).abs()",
         ),
         Mistake(
             "no second bounce",
-            lambda length, radius: torch.where(length < radius, length, 2 * radius - length),
             "On the opposite side it has to turn back as well, at -radius: the place must stay within ±radius.",
+            "torch.where(length < radius, length, 2 * radius - length)",
         ),
         Mistake(
             "clamped",
-            lambda length, radius: length.clamp(max=radius),
             "That is Unit-Range: here a point that reaches the sphere turns back.",
+            "length.clamp(max=radius)",
         ),
     ],
 )

@@ -89,30 +89,46 @@ circle = Exercise(
     [
         Mistake(
             "the formula as the homework prints it",
-            _as_printed,
             "The positives need a minus sign: here the loss grows when a positive comes nearer.",
+            _as_printed,
         ),
         Mistake(
             "the gradient follows the weights",
-            _weights_followed,
             "The values are right, but α must be a constant to the gradient: .detach() it.",
+            _weights_followed,
         ),
-        Mistake("no weights", _no_weights, "α_p and α_n are missing: this is AM-softmax with several positives."),
-        Mistake("weights not cut off at zero", _no_hinge, "A negative with s_n below -m must have the weight zero."),
-        Mistake("Δ swapped", _swapped, "Δ_p = 1 - m belongs to the positives, Δ_n = m to the negatives."),
+        Mistake(
+            "no weights",
+            "α_p and α_n are missing: this is AM-softmax with several positives.",
+            _no_weights,
+        ),
+        Mistake(
+            "weights not cut off at zero",
+            "A negative with s_n below -m must have the weight zero.",
+            _no_hinge,
+        ),
+        Mistake(
+            "Δ swapped",
+            "Δ_p = 1 - m belongs to the positives, Δ_n = m to the negatives.",
+            _swapped,
+        ),
         Mistake(
             "positives and negatives apart",
-            _two_losses,
             "There is one softplus, of the sum of both logarithms: positives and negatives share one gate.",
+            _two_losses,
         ),
-        Mistake("mean over the pairs", _mean_of_pairs, "Σ exp over all pairs stands inside the logarithm, not a mean."),
+        Mistake(
+            "mean over the pairs",
+            "Σ exp over all pairs stands inside the logarithm, not a mean.",
+            _mean_of_pairs,
+        ),
         Mistake(
             "exp overflows",
-            _overflowing,
             "The formula is right, but exp of a large number is inf: use logsumexp, and softplus(z) = log(1 + exp(z)).",
+            _overflowing,
         ),
     ],
-    gradients=True,
+    gradients=("s_p", "s_n"),
 )
 
 
@@ -162,29 +178,29 @@ smooth = Exercise(
     [
         Mistake(
             "ones, not divided",
-            lambda values, window: values.unfold(0, window, 1).sum(-1),
             "An array of ones makes a moving sum, as the homework words it: divide by the length of the window.",
+            "values.unfold(0, window, 1).sum(-1)",
         ),
         Mistake(
             "zeros at both ends",
-            _zero_padded,
             "A convolution of the same length takes zeros for what is not there: these are the lines at the beginning "
             "and the end of the homework's figures. Give only the means of whole windows.",
+            _zero_padded,
         ),
         Mistake(
             "short windows at the start",
-            _from_the_start,
             "The first values are means of fewer numbers, so they are noisier. Give only the means of whole windows.",
+            _from_the_start,
         ),
         Mistake(
             "blocks",
-            lambda values, window: values.unfold(0, window, window).mean(-1),
             "These windows do not overlap: the window moves on by one.",
+            "values.unfold(0, window, window).mean(-1)",
         ),
         Mistake(
             "one window short",
-            lambda values, window: moving_average(values, window)[:-1],
             "N numbers have N - window + 1 whole windows; the last one is missing.",
+            "moving_average(values, window)[:-1]",
         ),
     ],
 )
@@ -239,14 +255,18 @@ macro_recall = Exercise(
     [
         Mistake(
             "mean over the pictures",
-            lambda similarity, labels: _found(similarity, labels).mean(),
             "The large class decides alone here: take the mean of each class first, then the mean of these.",
+            "_found(similarity, labels).mean()",
         ),
         Mistake(
             "every picture finds itself",
-            _itself,
             "A picture is always most similar to itself: fill the diagonal with -inf before argmax.",
+            _itself,
         ),
-        Mistake("the farthest", _farthest, "These are similarities, not distances: the nearest has the largest."),
+        Mistake(
+            "the farthest",
+            "These are similarities, not distances: the nearest has the largest.",
+            _farthest,
+        ),
     ],
 )

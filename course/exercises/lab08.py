@@ -29,28 +29,28 @@ simplex_of = Exercise(
     [
         Mistake(
             "mean not subtracted",
-            lambda axes: F.normalize(axes, dim=1),
             "These are still the axes, with cosines 0. Subtracting their mean turns them away from each other.",
+            "F.normalize(axes, dim=1)",
         ),
         Mistake(
             "mean of the coordinates",
-            lambda axes: F.normalize(axes - axes.mean(dim=1, keepdim=True), dim=1),
             "You subtract from each row the mean of its own coordinates. Subtract the mean row, axes.mean(dim=0).",
+            "F.normalize(axes - axes.mean(dim=1, keepdim=True), dim=1)",
         ),
         Mistake(
             "not normalized",
-            lambda axes: axes - axes.mean(dim=0),
             "The rows must have length 1; after the subtraction it is below.",
+            "axes - axes.mean(dim=0)",
         ),
         Mistake(
             "columns normalized",
-            lambda axes: F.normalize(axes - axes.mean(dim=0), dim=0),
             "Every row is a point: normalize along dim=1.",
+            "F.normalize(axes - axes.mean(dim=0), dim=0)",
         ),
         Mistake(
             "one number for the mean",
-            lambda axes: F.normalize(axes - axes.mean(), dim=1),
             "axes.mean() is a single number, the mean of all entries. The mean of the rows is a row.",
+            "F.normalize(axes - axes.mean(), dim=1)",
         ),
     ],
 )
@@ -78,41 +78,41 @@ logits = Exercise(
     [
         Mistake(
             "margin added",
-            lambda c, y, m, s: am_logits(c, y, -m, s),
             "You add the margin: the label's score grows, and the loss asks for less than softmax. Subtract it.",
+            "am_logits(cosines, labels, -margin, scale)",
         ),
         Mistake(
             "margin after the scale",
-            lambda c, y, m, s: am_logits(c, y, m / s, s),
             "The margin is a cosine: subtract it before everything is multiplied by s.",
+            "am_logits(cosines, labels, margin / scale, scale)",
         ),
         Mistake(
             "margin for all classes",
-            lambda c, y, m, s: s * (c - m),
             "All classes have the margin, so it cancels in the softmax. Only the label's cosine has it.",
+            "scale * (cosines - margin)",
         ),
         Mistake(
             "margin for the others",
-            lambda c, y, m, s: s * (c - m * (1 - F.one_hot(y, c.shape[1]))),
             "The others have the margin, the label has not: that makes the task easier.",
+            "scale * (cosines - margin * (1 - F.one_hot(labels, cosines.shape[1])))",
         ),
         Mistake(
             "scale on the label only",
-            lambda c, y, m, s: torch.where(F.one_hot(y, c.shape[1]).bool(), s * (c - m), c),
             "Every logit is multiplied by s, those of the other classes too.",
+            "torch.where(F.one_hot(labels, cosines.shape[1]).bool(), scale * (cosines - margin), cosines)",
         ),
         Mistake(
             "scale forgotten",
-            lambda c, y, m, s: am_logits(c, y, m, 1.0),
             "Without s the logits lie between -1 - m and 1, and the loss has a high floor.",
+            "am_logits(cosines, labels, margin, 1.0)",
         ),
         Mistake(
             "margin on the angle",
-            _angular,
             "cos(θ + m) is ArcFace; AM-Softmax subtracts from the cosine.",
+            _angular,
         ),
     ],
-    gradients=True,
+    gradients=("cosines",),
 )
 
 
@@ -147,41 +147,41 @@ second_term = Exercise(
     [
         Mistake(
             "not normalized",
-            lambda x, y, p, n: _root(_squares(x, y, p).mean() / 2, n),
             "The embeddings must be brought to length 1 first: the centroids lie on the unit sphere.",
+            lambda x, y, p, n: _root(_squares(x, y, p).mean() / 2, n),
         ),
         Mistake(
             "sum over the batch",
-            lambda x, y, p, n: _root(_half_squares(x, y, p).sum(), n),
             "This is the sum, as the paper prints it: the weight then depends on the batch size. Take the mean.",
+            lambda x, y, p, n: _root(_half_squares(x, y, p).sum(), n),
         ),
         Mistake(
             "mean over the coordinates",
-            lambda x, y, p, n: _root(_half_squares(x, y, p).mean() / x.shape[1], n),
             "The squares of the coordinates are added up; the mean is over the rows only.",
+            lambda x, y, p, n: _root(_half_squares(x, y, p).mean() / x.shape[1], n),
         ),
         Mistake(
             "half forgotten",
-            lambda x, y, p, n: _root(2 * _half_squares(x, y, p).mean(), n),
             "The ½ is missing. With it the term is 1 - cos θ for n = 1.",
+            lambda x, y, p, n: _root(2 * _half_squares(x, y, p).mean(), n),
         ),
         Mistake(
             "power for root",
-            lambda x, y, p, n: _root(_half_squares(x, y, p).mean(), 1 / n),
             "This is the n-th power, as in the authors' code; the paper writes the n-th root, the power 1/n.",
+            lambda x, y, p, n: _root(_half_squares(x, y, p).mean(), 1 / n),
         ),
         Mistake(
             "root of every row",
-            lambda x, y, p, n: _root(_half_squares(x, y, p), n).mean(),
             "You take the root row by row, then the mean. First the mean, then one root.",
+            lambda x, y, p, n: _root(_half_squares(x, y, p), n).mean(),
         ),
         Mistake(
             "ε not subtracted",
-            lambda x, y, p, n: _root(_half_squares(x, y, p).mean(), n) + EPSILON ** (1 / n),
             "At distance 0 the term must be 0: subtract what ε alone contributes, ε^(1/n).",
+            lambda x, y, p, n: _root(_half_squares(x, y, p).mean(), n) + EPSILON ** (1 / n),
         ),
     ],
-    gradients=True,
+    gradients=("embeddings",),
 )
 
 
@@ -200,28 +200,28 @@ scale = Exercise(
     [
         Mistake(
             "classes at right angles",
-            lambda classes, margin, floor: scale_for(classes, margin, floor, cosine=0.0),
             "You have cosine 0 to the other classes; on the simplex it is -1/(C - 1), so the gap is C/(C - 1) - m.",
+            lambda classes, margin, floor: scale_for(classes, margin, floor, cosine=0.0),
         ),
         Mistake(
             "margin with the wrong sign",
-            lambda classes, margin, floor: scale_for(classes, -margin, floor),
             "The margin makes the label's score smaller, so the gap is C/(C - 1) minus m.",
+            lambda classes, margin, floor: scale_for(classes, -margin, floor),
         ),
         Mistake(
             "one class too many",
-            lambda classes, margin, floor: math.log(classes / math.expm1(floor)) / (classes / (classes - 1) - margin),
             "There are C - 1 other classes, not C.",
+            lambda classes, margin, floor: math.log(classes / math.expm1(floor)) / (classes / (classes - 1) - margin),
         ),
         Mistake(
             "exponential without minus one",
-            lambda classes, margin, floor: (math.log(classes - 1) - floor) / (classes / (classes - 1) - margin),
             "log(1 + z) = floor gives z = exp(floor) - 1, which is far from exp(floor) when the floor is low.",
+            lambda classes, margin, floor: (math.log(classes - 1) - floor) / (classes / (classes - 1) - margin),
         ),
         Mistake(
             "inverse",
-            lambda classes, margin, floor: 1 / scale_for(classes, margin, floor),
             "This is 1/s.",
+            lambda classes, margin, floor: 1 / scale_for(classes, margin, floor),
         ),
     ],
 )

@@ -45,36 +45,34 @@ gradient = Exercise(
     [
         Mistake(
             "each weight alone in the exponent",
-            _single,
             "This is equation 2.18 as the thesis prints it. How high the hill is depends on the distance over *all* "
             "weights: sum the squares before exp.",
+            _single,
         ),
         Mistake(
             "sign turned round",
-            lambda weights, checkpoint, strength, sigma: -hill_gradient(weights, checkpoint, strength, sigma),
             "Descent goes against the gradient: with this sign the hill is a pit that draws the weights in.",
+            "-hill_gradient(weights, checkpoint, strength, sigma)",
         ),
         Mistake(
             "not divided by σ²",
-            lambda weights, checkpoint, strength, sigma: sigma**2 * hill_gradient(weights, checkpoint, strength, sigma),
             "The chain rule brings 1/σ² down from the exponent.",
+            "sigma ** 2 * hill_gradient(weights, checkpoint, strength, sigma)",
         ),
         Mistake(
             "the 2 of the exponent lost",
-            _without_two,
             "The exponent is -D²/(2σ²); the caption of the thesis' Figure 2.2 lost that 2 as well.",
+            _without_two,
         ),
         Mistake(
             "distance not squared",
-            _unsquared,
             "The exponent holds the squared distance D².",
+            _unsquared,
         ),
         Mistake(
             "the height of the hill",
-            lambda weights, checkpoint, strength, sigma: (
-                strength * torch.exp(-((weights - checkpoint) ** 2).sum() / (2 * sigma**2))
-            ),
             "This is the penalty itself, one number. Asked is its gradient, one number for each weight.",
+            "strength * torch.exp(-((weights - checkpoint) ** 2).sum() / (2 * sigma ** 2))",
         ),
     ],
 )
@@ -109,22 +107,25 @@ equilibrium = Exercise(
     [
         Mistake(
             "no check whether the hill is high enough",
-            _always,
             "Where s is no greater than λσ² the bottom of the valley is still a bottom: the ball stays, distance 0.",
+            _always,
         ),
-        Mistake("curvature forgotten", _without_curvature, "A steeper valley needs a higher hill: λ is missing."),
+        Mistake(
+            "curvature forgotten",
+            "A steeper valley needs a higher hill: λ is missing.",
+            _without_curvature,
+        ),
         Mistake(
             "root forgotten",
-            lambda strength, sigma, curvature: rest(strength, sigma, curvature) ** 2,
             "This is d². The forces balance where exp(-d²/2σ²) = λσ²/s; solve for d.",
+            "rest(strength, sigma, curvature) ** 2",
         ),
         Mistake(
             "the 2 forgotten",
-            lambda strength, sigma, curvature: rest(strength, sigma, curvature) / math.sqrt(2),
             "The exponent is -d²/(2σ²): the 2 comes under the root.",
+            "rest(strength, sigma, curvature) / math.sqrt(2)",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -164,40 +165,38 @@ barrier = Exercise(
     [
         Mistake(
             "highest minus lowest",
-            lambda losses: losses.max() - losses.min(),
             "A mere slope, or a valley, would count as a barrier: compare with the straight line between the ends.",
+            "losses.max() - losses.min()",
         ),
         Mistake(
             "above the first end only",
-            lambda losses: (losses - losses[0]).max(),
             "A mere slope upwards would count as a barrier: the other end counts as well.",
+            "(losses - losses[0]).max()",
         ),
         Mistake(
             "above the lower end",
-            lambda losses: (losses - torch.minimum(losses[0], losses[-1])).max(),
             "A mere slope would count as a barrier: compare with the straight line between both ends.",
+            "(losses - torch.minimum(losses[0], losses[-1])).max()",
         ),
         Mistake(
             "above the higher end",
-            lambda losses: (losses - torch.maximum(losses[0], losses[-1])).max(),
             "Measured from the higher end, a hill on the lower side is overlooked.",
+            "(losses - torch.maximum(losses[0], losses[-1])).max()",
         ),
         Mistake(
             "above the mean of the ends",
-            lambda losses: (losses - (losses[0] + losses[-1]) / 2).max(),
             "On the way the straight line goes from one end's loss to the other's; their mean is only its middle.",
+            "(losses - (losses[0] + losses[-1]) / 2).max()",
         ),
         Mistake(
             "in the middle only",
-            lambda losses: losses[len(losses) // 2] - (losses[0] + losses[-1]) / 2,
             "The highest place need not lie in the middle.",
+            "losses[len(losses) // 2] - (losses[0] + losses[-1]) / 2",
         ),
         Mistake(
             "mean in place of the maximum",
-            lambda losses: (
-                losses - torch.lerp(losses[0], losses[-1], torch.linspace(0, 1, len(losses)).to(losses))
-            ).mean(),
             "A barrier is as high as its highest point.",
+            "(losses - torch.lerp(losses[0], losses[-1], torch.linspace(0, 1, len(losses)).to(losses))).mean()",
         ),
     ],
 )
@@ -217,22 +216,25 @@ variance = Exercise(
     [
         Mistake(
             "shared errors forgotten",
-            lambda v, c, k: v / k,
             "Only the errors' own part falls with k. What they share, c, stays.",
+            "v / k",
         ),
-        Mistake("c not weighted", lambda v, c, k: v / k + c, "There are k(k-1) products of two, of k² in all."),
+        Mistake(
+            "c not weighted",
+            "There are k(k-1) products of two, of k² in all.",
+            "v / k + c",
+        ),
         Mistake(
             "weights swapped",
-            lambda v, c, k: c / k + (k - 1) / k * v,
             "There are k squares, and k(k-1) products of two different errors: v belongs to the squares.",
+            "c / k + (k - 1) / k * v",
         ),
         Mistake(
             "divided by k once",
-            lambda v, c, k: v + (k - 1) * c,
             "The mean divides by k, so its square by k²: one k is left below.",
+            "v + (k - 1) * c",
         ),
     ],
-    adversarial=False,
 )
 
 
@@ -281,28 +283,28 @@ calibration = Exercise(
     [
         Mistake(
             "all bins weighted alike",
-            lambda confidence, right, bins: _bins(confidence, right, bins, lambda gaps, _: gaps.abs().mean()),
             "A bin counts as much as the images in it: weight by their share.",
+            "_bins(confidence, right, bins, lambda gaps, _: gaps.abs().mean())",
         ),
         Mistake(
             "signs kept",
-            lambda confidence, right, bins: _bins(confidence, right, bins, lambda gaps, shares: (gaps * shares).sum()),
             "Too sure in one bin and too modest in another must not cancel: take the absolute value in each bin.",
+            "_bins(confidence, right, bins, lambda gaps, shares: (gaps * shares).sum())",
         ),
         Mistake(
             "without bins",
-            lambda confidence, right, bins: (right.to(confidence.dtype).mean() - confidence.mean()).abs(),
             "This compares the overall means; errors in both directions cancel. Do it bin by bin.",
+            "(right.to(confidence.dtype).mean() - confidence.mean()).abs()",
         ),
         Mistake(
             "image by image",
-            lambda confidence, right, bins: (right.to(confidence.dtype) - confidence).abs().mean(),
             "A single image is right or wrong, never 80 %: only the mean of many can be compared with a confidence.",
+            "(right.to(confidence.dtype) - confidence).abs().mean()",
         ),
         Mistake(
             "the worst bin",
-            lambda confidence, right, bins: _bins(confidence, right, bins, lambda gaps, _: gaps.abs().max()),
             "This is the maximum calibration error; asked is the mean over the images.",
+            "_bins(confidence, right, bins, lambda gaps, _: gaps.abs().max())",
         ),
     ],
 )

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labkit import checks
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -28,7 +30,11 @@ class Augment:
     noise: Gaussian noise on every value, its standard deviation `noise` times the full range.
     erase: one rectangle set to 0, its sides up to `erase` times the image's (random erasing, Zhong et al. 2020).
 
-    Values stay within 0..255. Raises ValueError for a setting outside its range.
+    Called with pixels (B, C, H, W) and a generator; see `apply` for what comes back. Values stay within 0..255. Raises
+    ValueError for a setting outside its range.
+
+    >>> Augment(flip=True)(torch.tensor([[[[7, 8, 9]]]]), torch.Generator().manual_seed(0))
+    tensor([[[[9, 8, 7]]]])
     """
 
     shift: int = 0
@@ -41,8 +47,7 @@ class Augment:
     contrast: float = 0.0
 
     def __post_init__(self):
-        if not isinstance(self.shift, int) or self.shift < 0:
-            raise ValueError(f"shift: got {self.shift!r}, expected a whole number of pixels, 0 or more")
+        checks.whole("shift", self.shift, at_least=0)
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: got {self.crop!r}, expected a share of the image's side in (0, 1]")
         if not 0 <= self.rotation <= 180:
@@ -52,13 +57,16 @@ class Augment:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a share in [0, 1]")
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """`pixels` (B, C, H, W) changed at random; see `apply` for what comes back."""
+        """`pixels` (B, C, H, W) changed at random."""
         return self.apply(pixels, self.draw(len(pixels), tuple(pixels.shape[1:]), generator))
 
     def draw(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> dict[str, Tensor]:
-        """The random numbers for `count` images of `shape` (C, H, W): one row an image in every tensor.
+        """The random numbers for `count` images of `shape` (C, H, W): one row per image in every tensor.
 
         Only what is switched on is drawn. The tensors lie on the generator's device.
+
+        >>> Augment(shift=2).draw(5, (1, 8, 8), torch.Generator())["shift"].shape
+        torch.Size([5, 2])
         """
         channels, height, width = shape
 
@@ -69,9 +77,9 @@ class Augment:
 
         drawn = {}
         if self.shift:
-            drawn["shift"] = torch.randint(
-                2 * self.shift + 1, (count, 2), generator=generator, device=generator.device
-            )  # counted from the corner of the padded image: `shift` is in place
+            # Counted from the corner of the padded image: `shift` leaves an image where it is.
+            places, size = 2 * self.shift + 1, (count, 2)
+            drawn["shift"] = torch.randint(places, size, generator=generator, device=generator.device)
         if self.flip:
             drawn["flip"] = uniform() < 0
         if self.crop < 1:
@@ -98,6 +106,9 @@ class Augment:
         """`pixels` (B, C, H, W) in 0..255 with the drawn changes made; `pixels` itself is left as it was.
 
         uint8 stays uint8 where the changes allow it (shift, flip and erase do); the result is float32 otherwise.
+
+        >>> Augment(flip=True).apply(torch.tensor([[[[7, 8, 9]]]]), {"flip": torch.tensor([True])})
+        tensor([[[[9, 8, 7]]]])
         """
         if self.shift:
             pixels = _shift(pixels, self.shift, drawn["shift"])

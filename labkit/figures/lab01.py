@@ -1,29 +1,34 @@
 """Pictures of lab 01: small matrices with their numbers, photographs, and a kernel that slides over an image."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
-from labkit.figures.drawing import INK, ORANGE, OUTLINE, array, items, new_axes, styled
-from labkit.figures.live import live
+from labkit.figures.drawing import Arrays, array, arrays, items, new_axes, new_panels
+from labkit.figures.live import Live, live
+from labkit.figures.style import GRAY, INK, ORANGE, OUTLINE, styled
 from labkit.filters import correlate2d
-
-__all__ = ["filter_scene", "kernel_editor", "matrices", "photographs"]
 
 CELL = 0.46  # inches, of one number of a matrix
 
 
 @styled
-def matrices(values, symbols=None, frames=None, digits=2):
-    """Small matrices side by side, each number in its cell: negative ones on orange, positive ones on purple.
+def matrices(values: Arrays, symbols: list[str] | None = None, frames: dict[str, tuple] | None = None) -> Figure:
+    """Draws small matrices side by side, each number in its cell: negative on orange, positive on purple.
 
-    values   {title: (H, W)}
-    symbols  what stands between neighbors, such as ("⋆", "="); nothing by default
-    frames   {title: (top, left, height, width)}: cells of a matrix to be framed
-    digits   decimals at most; whole numbers are written without
+    values: {title: (H, W)}.
+    symbols: what stands between neighbors, such as ("⋆", "="); nothing by default.
+    frames: {title: (top, left, height, width)}, cells of a matrix to be framed.
+
+    >>> [text.get_text() for text in matrices({"kernel": [[1, 0.125]]}).axes[0].texts][:3]
+    ['1', '0.12', 'kernel']
     """
-    grids = {title: array(f"values[{title!r}]", grid, None, None) for title, grid in items("values", values)}
+    grids = arrays("values", values, None, None)
     symbols = ("",) * (len(grids) - 1) if symbols is None else symbols
     if len(symbols) != len(grids) - 1:
         raise ValueError(f"symbols: got {len(symbols)}, expected {len(grids) - 1}, one between each two matrices")
@@ -37,7 +42,7 @@ def matrices(values, symbols=None, frames=None, digits=2):
     for (title, grid), symbol in zip(grids.items(), (*symbols, ""), strict=True):
         room = _width(title, grid)
         corner = left + (room - grid.shape[1]) / 2, (tallest - len(grid)) / 2
-        _draw_matrix(axes, grid, corner, digits)
+        _draw_matrix(axes, grid, corner)
         axes.text(left + room / 2, corner[1] - 0.15, title, ha="center", va="bottom", fontweight="bold")
         if frames and title in frames:
             top, start, rows, columns = frames[title]
@@ -54,14 +59,14 @@ def _width(title, grid):
     return max(grid.shape[1], 0.27 * len(title))
 
 
-def _draw_matrix(axes, grid, corner, digits):
+def _draw_matrix(axes, grid, corner):
     strongest = np.abs(grid).max() or 1.0
     for (row, column), value in np.ndenumerate(grid):
         # The paler part of the color map at each side of its white middle: dark text stays readable.
         color = colormaps["PuOr"](0.5 + 0.2 * value / strongest)
         place = corner[0] + column, corner[1] + row
-        axes.add_patch(Rectangle(place, 1, 1, facecolor=color, edgecolor="white", linewidth=1.5))
-        text = f"{round(float(value), digits) + 0.0:g}"  # + 0.0: no "-0"
+        axes.add_patch(Rectangle(place, 1, 1, facecolor=color, edgecolor=GRAY, linewidth=0.8))
+        text = f"{round(float(value), 2) + 0.0:g}"  # + 0.0: no "-0"
         axes.text(place[0] + 0.5, place[1] + 0.5, text, ha="center", va="center", fontsize=11)
 
 
@@ -71,25 +76,24 @@ def _frame(axes, left, top, width, height):
 
 
 @styled
-def photographs(images, columns=3, width=3.6, signed=False):
-    """Images with a title above each, pixel for pixel.
+def photographs(images: Arrays, columns: int = 3, width: float = 3.6, signed: bool = False) -> Figure:
+    """Draws images with a title above each, pixel for pixel.
 
-    images   {title: (H, W) or (3, H, W)} with values from 0, black, to 1, white; what lies outside is cut off
-    columns  images in a row
-    width    of one image, in inches
-    signed   the values have both signs: 0 is drawn in the middle gray, the largest absolute value of all images black
-             or white
+    images: {title: (H, W) or (3, H, W)} with values from 0, black, to 1, white; what lies outside is cut off.
+    columns: images in a row.
+    width: of one image, in inches.
+    signed: the values have both signs: 0 is drawn in the middle gray, the largest absolute value of all images black
+        or white.
+
+    >>> photographs({"dark": np.zeros((4, 6)), "light": np.ones((4, 6))}, width=2).axes[1].get_title()
+    'light'
     """
     pictures = {title: _picture(title, image) for title, image in items("images", images)}
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
     height = max(width * picture.shape[0] / picture.shape[1] for picture in pictures.values())
-    figure, _ = new_axes(columns * width + 0.1, rows * (height + 0.42))
-    figure.clear()
+    figure, panels = new_panels(len(pictures), columns, width, height + 0.42)
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04)
     largest = max(np.abs(picture).max() for picture in pictures.values()) or 1.0
-    for place, (title, picture) in enumerate(pictures.items(), 1):
-        axes = figure.add_subplot(rows, columns, place)
+    for axes, (title, picture) in zip(panels, pictures.items(), strict=True):
         shown = picture / (2 * largest) + 0.5 if signed else picture.clip(0, 1)
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title)
@@ -107,27 +111,21 @@ def _picture(title, image):
     return picture
 
 
-# --- The kernel that slides ----------------------------------------------------------------------------------------
-
 MOST_PADDING = 5
 MOST_NUMBERS = 5  # a kernel with more rows or columns is drawn without its numbers
 
 
 @styled
-def filter_scene(image):
-    """Return draw(weights, name, stride, padding, place) -> Figure: padded image, kernel and result side by side.
-
-    image    (H, W), values from 0 to 1
-    weights  (h, w) of the kernel called `name`
-    padding  pixels of zeros on each side, at most 5
-    place    from 0 to 1: how far the kernel has come on its way over the image, line by line
+def _filter_scene(image):
+    """Returns draw(weights, name, stride, padding, place): padded image, kernel and result side by side.
 
     Image and result are drawn to one scale, so that a larger stride shows as a smaller result. A frame is round the
-    pixels under the kernel and round the pixel that they give.
+    pixels under the kernel and round the pixel that they give. place, from 0 to 1, is how far the kernel has come on
+    its way over the image, line by line.
     """
     image = torch.from_numpy(array("image", image, None, None))
     height, width = image.shape
-    figure, (left, middle, right) = new_axes(11, 3.9, columns=3, width_ratios=[1, 0.62, 1])
+    figure, (left, middle, right) = new_axes(11, 3.9, columns=3, widths=[1, 0.62, 1])
     for axes in (left, right):
         edge = MOST_PADDING + 0.5
         axes.set(xlim=(-edge, width + edge), ylim=(height + edge, -edge), aspect="equal")
@@ -179,7 +177,7 @@ def _show(artist, values, extent, limits):
 
 
 def _write_numbers(texts, weights):
-    """Write a small kernel's weights into its cells."""
+    """Writes a small kernel's weights into its cells."""
     rows, columns = weights.shape
     small = max(rows, columns) <= MOST_NUMBERS
     for place, text in enumerate(texts):
@@ -190,13 +188,17 @@ def _write_numbers(texts, weights):
             text.set_text(f"{weights[row, column]:.2f}")
 
 
-def kernel_editor(image, kernels):
-    """A kernel sliding over an image: sliders for sigma, size, stride, padding and the place.
+def kernel_editor(image: ArrayLike, kernels: dict[str, Callable]) -> Live:
+    """Shows a kernel that slides over an image, under sliders for sigma, size, stride, padding and the place.
 
-    image    (H, W), values from 0 to 1
-    kernels  {name: function(sigma, size) -> (h, w)}; a function may leave out of account what it does not need
+    image: (H, W), values from 0 to 1.
+    kernels: {name: function(sigma, size) -> (h, w)}; a function may leave out of account what it does not need.
+
+    >>> from labkit.filters import gaussian_kernel
+    >>> kernel_editor(np.eye(8), {"Gaussian": gaussian_kernel}).set(size=5).values["size"]
+    5
     """
-    scene = filter_scene(image)
+    scene = _filter_scene(image)
 
     def draw(kernel, sigma, size, stride, padding, place):
         return scene(kernels[kernel](sigma, size), kernel, stride, padding, place)
@@ -206,13 +208,6 @@ def kernel_editor(image, kernels):
         "the result with a frame round the pixel that those give. Sliders choose the kernel, its sigma and size, "
         "stride and padding, and move the kernel over the image line by line."
     )
-    return live(
-        draw,
-        alt,
-        kernel=list(kernels),
-        sigma=(0.5, 4.0, 1.0, 0.1),
-        size=(1, 11, 3, 2),
-        stride=(1, 4, 1),
-        padding=(0, MOST_PADDING, 0),
-        place=(0.0, 1.0, 0.4, 0.005),
-    )
+    sliders = {"sigma": (0.5, 4.0, 1.0, 0.1), "size": (1, 11, 3, 2), "stride": (1, 4, 1)}
+    rest = {"padding": (0, MOST_PADDING, 0), "place": (0.0, 1.0, 0.4, 0.005)}
+    return live(draw, alt, kernel=list(kernels), **sliders, **rest)

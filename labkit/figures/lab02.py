@@ -3,9 +3,12 @@
 from functools import cache
 
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from labkit.figures import live as widgets
-from labkit.figures.drawing import BLUE, INK, RED, array, items, new_axes, styled
+from labkit.figures.drawing import array, items, new_axes
+from labkit.figures.live import Live, live
+from labkit.figures.style import BLUE, INK, RED, styled
 
 DEEPEST = 100  # layers of the net that the sliders move
 UNITS, INPUTS = 96, 24  # width of its layers, and how many inputs go through it
@@ -20,36 +23,40 @@ ACTIVATIONS = {  # name -> (function, its slope)
 
 
 @styled
-def histogram_grid(rows, columns, xlabel, limits):
-    """Histograms in rows and columns, all over the same axis, each scaled to its own highest bar.
+def histogram_grid(
+    rows: dict[str, list[ArrayLike]], columns: list[str], xlabel: str, limits: tuple[float, float]
+) -> Figure:
+    """Draws histograms in rows and columns, all over the same axis, each scaled to its own highest bar.
 
-    rows     {name of the row: a sequence of values (any shape), one for each column}
-    columns  names of the columns
-    limits   (low, high) of the axis; values beyond are counted in the first or last bar
+    rows: {name of the row: a sequence of values (any shape), one for each column}.
+    columns: their names.
+    limits: (low, high) of the axis; values beyond are counted in the first or last bar.
 
     The standard deviation stands above each. Raises ValueError for rows of another length, an empty histogram, values
     that are not finite, and limits that are not in order.
+
+    >>> histogram_grid({"tanh": [[-1, 1]]}, ["layer 1"], "output of a unit", (-2, 2)).axes[0].get_title()
+    'layer 1\\nstd 1'
     """
     low, high = limits
     if not low < high:
         raise ValueError(f"limits: got {limits!r}, expected (low, high) with low < high")
     edges = np.linspace(low, high, 42)
-    figure, _ = new_axes(1.9 * len(columns) + 1.6, 1.25 * len(items("rows", rows)) + 0.9)
-    figure.clear()
-    grid = figure.subplots(len(rows), len(columns), sharex=True, squeeze=False)
+    width, height = 1.9 * len(columns) + 1.6, 1.25 * len(items("rows", rows)) + 0.9
+    figure, axes = new_axes(width, height, len(columns), len(rows))
+    grid = np.reshape(axes, (len(rows), len(columns)))
     for (name, values), line in zip(rows.items(), grid, strict=True):
         if len(values) != len(columns):
-            raise ValueError(f"rows[{name!r}]: got {len(values)} histograms, expected {len(columns)}, one a column")
+            raise ValueError(f"rows[{name!r}]: got {len(values)} histograms, expected {len(columns)}, one per column")
         for column, one, axes in zip(columns, values, line, strict=True):
             numbers = array(f"rows[{name!r}], {column}", one).ravel()
             if not len(numbers):
                 raise ValueError(f"rows[{name!r}], {column}: got no value, expected at least one")
             counts, _ = np.histogram(np.clip(numbers, low, high), edges)
-            axes.stairs(counts / counts.max(), edges, fill=True, color=BLUE, alpha=0.5)
-            axes.stairs(counts / counts.max(), edges, color=INK, linewidth=0.8)
+            axes.stairs(counts / counts.max(), edges, fill=True, facecolor=(BLUE, 0.5), edgecolor=INK, linewidth=0.8)
             axes.set_title(f"std {numbers.std():.2g}", fontsize=11, pad=3)
             axes.set(yticks=[], ylim=(0, 1.05), xlim=(low, high))
-            axes.tick_params(labelsize=11, color=INK, labelcolor=INK)
+            axes.tick_params(labelsize=11, labelbottom=line is grid[-1])
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for column, axes in zip(columns, grid[0], strict=True):
         axes.set_title(f"{column}\n{axes.get_title()}", fontsize=11, pad=3)
@@ -57,8 +64,8 @@ def histogram_grid(rows, columns, xlabel, limits):
     return figure
 
 
-def send(depth, gain, activation, seed=0):
-    """Send inputs through `depth` layers of random weights, and gradients of size 1 back.
+def _send(depth, gain, activation, seed=0):
+    """Sends inputs through `depth` layers of random weights, and gradients of size 1 back.
 
     Weights are normal with standard deviation gain/√fan_in; the last layer has its activation too. Returns
     (forward, backward, last): root mean squares of the outputs of layers 0 (the inputs) to depth, (depth + 1,), of the
@@ -92,20 +99,10 @@ def _rms(x):
     return np.sqrt(np.mean(x**2))
 
 
-def signal_plane(depth=50, gain=1.0, activation="tanh"):
-    """Sizes of signal and gradient over the layers of a deep net, beside what its last layer makes of each input.
-
-    depth       number of layers, 1 to DEEPEST
-    gain        standard deviation of the weights, times √fan_in
-    activation  a name in ACTIVATIONS
-    """
-    return signal_scene()(depth, gain, activation)
-
-
 @styled
-def signal_scene():
-    """Return draw(depth, gain, activation) -> Figure, the moving form of `signal_plane`."""
-    figure, (left, right) = new_axes(10, 4.6, columns=2, width_ratios=[1.5, 1])
+def _signal_scene():
+    """Returns draw(depth, gain, activation): signal and gradient over the layers, and the last layer's outputs."""
+    figure, (left, right) = new_axes(10, 4.6, columns=2, widths=[1.5, 1])
     left.set(xlim=(0, DEEPEST), ylim=LIMITS, yscale="log")
     left.set(xlabel="layer (0: the inputs)", ylabel="size (root mean square)")
     left.axhline(1, color=INK, linewidth=0.8)
@@ -121,11 +118,7 @@ def signal_scene():
         axes.title.set_animated(True)
 
     def draw(depth, gain, activation):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-        if not 1 <= depth <= DEEPEST:
-            raise ValueError(f"depth: got {depth!r}, expected 1 to {DEEPEST}")
-        forward, backward, last = send(depth, gain, activation)
+        forward, backward, last = _send(depth, gain, activation)
         layers = np.arange(depth + 1)
         signal.set_data(layers, np.clip(forward, *LIMITS))
         gradient.set_data(layers, np.clip(backward, *LIMITS))
@@ -142,18 +135,18 @@ def signal_scene():
     return draw
 
 
-def signal_explorer(depth=50, gain=1.0, activation="tanh"):
-    """The picture of `signal_plane` under sliders for depth and gain and a choice of the activation."""
+def signal_explorer() -> Live:
+    """Shows the sizes of signal and gradient over a deep net's layers, beside what its last layer makes of each input.
+
+    Depth, gain (standard deviation of the weights, times √fan_in) and activation stand under controls.
+
+    >>> signal_explorer().values
+    {'depth': 50, 'gain': 1.0, 'activation': 'tanh'}
+    """
     alt = (
         "Left, over the layers of a deep net and on a logarithmic axis, the size of the signal going forward and of "
         "the gradient coming back: straight lines that rise, fall or stay level with the gain. Right, the outputs of "
         "the last layer as an image, a row for each input: with ReLU and many layers all rows look alike."
     )
-    choices = [activation, *(name for name in ACTIVATIONS if name != activation)]
-    return widgets.live(
-        signal_scene(),
-        alt,
-        depth=(1, DEEPEST, int(depth)),
-        gain=(0.5, 2.5, float(gain), 0.01),
-        activation=choices,
-    )
+    choices = ["tanh", *(name for name in ACTIVATIONS if name != "tanh")]
+    return live(_signal_scene(), alt, depth=(1, DEEPEST, 50), gain=(0.5, 2.5, 1.0, 0.01), activation=choices)

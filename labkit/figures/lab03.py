@@ -5,30 +5,31 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import ipywidgets
 import numpy as np
 import torch
+from ipywidgets import FloatLogSlider, Layout
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from labkit import optimizers
-from labkit.figures.drawing import BLUE, GRAY, INK, MARKERS, ORANGE, RED, YELLOW, array, items, looks, new_axes, styled
-from labkit.figures.live import live
-
-__all__ = ["SURFACES", "Surface", "bowl", "descend", "landscape", "paths", "race", "race_scene"]
-
-
-# --- Surfaces -----------------------------------------------------------------------------------------------------
+from labkit.figures.drawing import Arrays, array, arrays, new_axes
+from labkit.figures.live import WIDTH, Live, live
+from labkit.figures.style import BLUE, GRAY, INK, MARKERS, ORANGE, RED, YELLOW, looks, styled
 
 
 @dataclass(frozen=True)
 class Surface:
     """A function of two numbers to be minimized.
 
-    function  (x, y), two tensors -> their height, a tensor
-    start     (x, y) where a path begins
-    limits    (left, right, bottom, top) of the part that is drawn
-    minima    (M, 2) places of its minima
+    function: (x, y), two tensors -> their height, a tensor.
+    start: (x, y) where a path begins.
+    limits: (left, right, bottom, top) of the part that is drawn.
+    minima: (M, 2) places of its minima.
+
+    >>> Surface(lambda x, y: x**2 + y**2 + 1, (1, 1), (-2, 2, -2, 2), ((0, 0),)).lowest
+    1.0
     """
 
     function: Callable
@@ -41,16 +42,19 @@ class Surface:
         """The height of the lowest minimum."""
         return min(self.height(x, y) for x, y in self.minima)
 
-    def height(self, x, y):
+    def height(self, x: ArrayLike, y: ArrayLike) -> float | np.ndarray:
         """The height at (x, y), numbers or arrays, in float64."""
         result = self.function(torch.as_tensor(x, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64))
         return result.item() if result.ndim == 0 else result.numpy()
 
 
-def bowl(curvatures=(1.0, 100.0), degrees=0.0) -> Surface:
-    """The bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees.
+def bowl(curvatures: tuple[float, float] = (1.0, 100.0), degrees: float = 0.0) -> Surface:
+    """Returns the bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees.
 
-    curvatures  (λ₁, λ₂), the eigenvalues of its Hessian
+    curvatures: (λ₁, λ₂), the eigenvalues of its Hessian.
+
+    >>> bowl((1.0, 20.0)).height(2.0, 1.0)
+    12.0
     """
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
@@ -79,13 +83,16 @@ SURFACES = {
 }
 
 
-def descend(surface, optimizer, steps, start=None):
-    """The path of an optimizer down a surface, as a float64 array (steps+1, 2) that begins at the start.
+def descend(surface: Surface, optimizer: Callable, steps: int, start: tuple[float, float] | None = None) -> np.ndarray:
+    """Returns the path of an optimizer down a surface, float64 (steps+1, 2), from the start on.
 
-    optimizer  parameters -> Optimizer
-    start      (x, y), by default the surface's
+    optimizer: parameters -> Optimizer.
+    start: (x, y), by default the surface's.
 
     The path ends early, with the last point at which the height is a number below 1e6, when the optimizer diverges.
+
+    >>> descend(bowl((1.0, 2.0)), lambda p: optimizers.SGD(p, 0.5), steps=1).tolist()
+    [[-1.5, 1.0], [-0.75, 0.0]]
     """
     place = torch.nn.Parameter(torch.tensor(surface.start if start is None else start, dtype=torch.float64))
     made, path = optimizer([place]), []
@@ -97,9 +104,6 @@ def descend(surface, optimizer, steps, start=None):
         (place.grad,) = torch.autograd.grad(height, place)
         made.step()
     return np.array(path)
-
-
-# --- Pictures -----------------------------------------------------------------------------------------------------
 
 
 def _draw_surface(axes, surface):
@@ -116,27 +120,32 @@ def _draw_surface(axes, surface):
 
 
 @styled
-def paths(surface, lines, title=""):
-    """Paths across a surface: a circle at its start, a star at each minimum, a dot for every step.
+def paths(surface: Surface, lines: Arrays) -> Figure:
+    """Draws paths across a surface: a circle at its start, a star at each minimum, a dot for every step.
 
-    lines   {name: (T, 2)} such as `descend` returns; what leaves the picture is cut off
+    lines: {name: (T, 2)} such as `descend` returns; what leaves the picture is cut off.
+
+    >>> paths(SURFACES["saddle"], {"by hand": [[1, 0], [0, 1]]}).axes[0].lines[-1].get_label()
+    'by hand'
     """
     figure, axes = new_axes(7.4, 5, xlabel="parameter x", ylabel="parameter y")
     _draw_surface(axes, surface)
-    axes.set_title(title)
-    for (name, path), (color, line), marker in zip(items("lines", lines), looks(), MARKERS, strict=False):
-        path = array(f"lines[{name!r}]", path, None, 2)
+    lines = arrays("lines", lines, None, 2)
+    for (name, path), (color, line), marker in zip(lines.items(), looks(), MARKERS, strict=False):
         axes.plot(*path.T, color=color, linestyle=line, linewidth=1.6, marker=marker, markersize=4, label=name)
     axes.legend()
     return figure
 
 
 @styled
-def landscape(x, height, starts, ends, xlabel, ylabel):
-    """A curve, and where balls that were put on it came to rest.
+def landscape(x: ArrayLike, height: ArrayLike, starts: ArrayLike, ends: ArrayLike, xlabel: str, ylabel: str) -> Figure:
+    """Draws a curve, and where balls that were put on it came to rest.
 
-    x, height     (N,) the curve
-    starts, ends  (B, 2) points (x, height); every start is joined to its end by a thin line
+    x, height: (N,) the curve.
+    starts, ends: (B, 2) points (x, height); every start is joined to its end by a thin line.
+
+    >>> landscape([-1, 0, 1], [1, 0, 1], [[1, 1]], [[0, 0]], "x", "loss").axes[0].lines[-1].get_label()
+    'end'
     """
     x = array("x", x, None)
     starts = array("starts", starts, None, 2)
@@ -153,16 +162,12 @@ def landscape(x, height, starts, ends, xlabel, ylabel):
 
 
 @styled
-def race_scene(surface, longest=200):
-    """Return draw(first, second) -> Figure: two paths across a surface, and the height of each over the steps.
-
-    longest        steps for which there is room
-    first, second  (name, path), the path as `descend` returns it
-    """
-    figure, (left, right) = new_axes(10.5, 4.8, columns=2, width_ratios=[1.35, 1])
+def _race_scene(surface):
+    """Returns draw(first, second): two (name, path) across a surface, and the height of each over the steps."""
+    figure, (left, right) = new_axes(10.5, 4.8, columns=2, widths=[1.35, 1])
     left.set(xlabel="parameter x", ylabel="parameter y")
     right.set(xlabel="step", ylabel="height above the lowest minimum", yscale="log")
-    right.set(xlim=(0, longest), ylim=(1e-6, 1e4))
+    right.set(xlim=(0, 200), ylim=(1e-6, 1e4))
     right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _draw_surface(left, surface)
     title = left.set_title("\n", loc="left", fontsize=12)
@@ -191,8 +196,6 @@ def race_scene(surface, longest=200):
     return draw
 
 
-# --- The race -----------------------------------------------------------------------------------------------------
-
 # What the sliders mean to each: learning rate and momentum, which is β₁ of Adam and RAdam, and of no use to the others.
 RACERS = {
     "gradient descent": lambda lr, momentum: lambda p: optimizers.SGD(p, lr),
@@ -203,13 +206,13 @@ RACERS = {
 }
 
 
-def race(first="momentum", second="Adam", surface="valley", steps=100):
-    """Two optimizers race down a surface of SURFACES; learning rates, momentum and steps stand under sliders.
+def race() -> Live:
+    """Shows two optimizers racing down a surface of SURFACES; learning rates, momentum and steps are under sliders.
 
-    first, second  names of RACERS, to begin with
-    surface        name of the surface to begin with
+    >>> race().set(second="RAdam", surface="saddle").values["second"]
+    'RAdam'
     """
-    scene = functools.cache(lambda name: race_scene(SURFACES[name]))
+    scene = functools.cache(lambda name: _race_scene(SURFACES[name]))
 
     def draw(surface, first, first_rate, second, second_rate, momentum, steps):
         runs = []
@@ -218,28 +221,18 @@ def race(first="momentum", second="Adam", surface="valley", steps=100):
             runs.append((name if len(path) > steps else f"{name}, diverged", path))
         return scene(surface)(*runs)
 
-    def choice(names, chosen):
-        return [chosen, *(name for name in names if name != chosen)]
+    def choice(chosen):
+        return [chosen, *(name for name in RACERS if name != chosen)]
 
     def rate(name, start):
-        style, layout = {"description_width": "100px"}, ipywidgets.Layout(width="300px")
-        return ipywidgets.FloatLogSlider(
-            start, min=-4, max=0.5, step=0.05, description=name, style=style, layout=layout, readout_format=".4f"
-        )
+        look = {"style": {"description_width": "100px"}, "layout": Layout(width=WIDTH)}
+        return FloatLogSlider(start, min=-4, max=0.5, step=0.05, description=name, readout_format=".4f", **look)
 
     alt = (
         "Left, a surface as height lines with a circle at the start and stars at the minima, and the paths of two "
         "optimizers across it. Right, how high each still is above the lowest minimum, over the steps. Sliders choose "
         "the surface, the optimizers, their learning rates, the momentum and the number of steps."
     )
-    return live(
-        draw,
-        alt,
-        surface=choice(SURFACES, surface),
-        first=choice(RACERS, first),
-        first_rate=rate("first rate", 0.01),
-        second=choice(RACERS, second),
-        second_rate=rate("second rate", 0.03),
-        momentum=(0.0, 0.99, 0.9, 0.01),
-        steps=(10, 200, steps, 10),
-    )
+    controls = {"surface": list(SURFACES), "first": choice("momentum"), "first_rate": rate("first rate", 0.01)}
+    controls |= {"second": choice("Adam"), "second_rate": rate("second rate", 0.03)}
+    return live(draw, alt, **controls, momentum=(0.0, 0.99, 0.9, 0.01), steps=(10, 200, 100, 10))

@@ -2,45 +2,33 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from labkit.figures import live as widgets
-from labkit.figures.drawing import (
-    BLUE,
-    COLORS,
-    DIFFERENT,
-    INK,
-    MARKERS,
-    OUTLINE,
-    SAME,
-    array,
-    items,
-    new_axes,
-    not_negative,
-    styled,
-)
+from labkit import checks
+from labkit.figures.drawing import Arrays, array, arrays, new_axes, new_panels
+from labkit.figures.live import Live, live
+from labkit.figures.style import BLUE, DIFFERENT, INK, NAME, SAME, class_look, styled
 
 LOSSES = ("circle", "AM-softmax", "triplet")
 LOW, HIGH = -0.5, 1.0  # limits of both similarities in the fields
-SHADES = "YlOrBr"
 
 
-# --- Forces on a pair of similarities -----------------------------------------------------------------------------
+def forces(
+    loss: str, s_n: ArrayLike, s_p: ArrayLike, margin: float = 0.25, gamma: float = 32.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how hard gradient descent lowers s_n and raises s_p: minus the gradient by s_n, the one by s_p, over γ.
 
-
-def forces(loss, s_n, s_p, margin=0.25, gamma=32.0):
-    """How hard gradient descent lowers s_n and raises s_p: minus the gradient by s_n, the gradient by s_p, over γ.
-
-    For an anchor with one negative (cosine s_n) and one positive (s_p), both arrays of one shape. loss: one of LOSSES:
+    For an anchor with one negative (cosine s_n) and one positive (s_p), both arrays of one shape. loss is one of
 
         "triplet"     [s_n - s_p + m]₊, whose gradient has length 1 or 0; γ has no part in it
         "AM-softmax"  softplus(γ (s_n - s_p + m))
         "circle"      softplus(γ (α_n (s_n - m) - α_p (s_p - 1 + m))), α constant, as in labkit.losses.CircleLoss
 
-    Returns (down, up), arrays that are not negative. Raises ValueError for another loss, or a negative margin or gamma.
+    >>> forces("triplet", np.array([0.5, 0.1]), np.array([0.5, 0.9]))
+    (array([1., 0.]), array([1., 0.]))
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss: got {loss!r}, expected one of {', '.join(LOSSES)}")
-    margin, gamma = not_negative("margin", margin), not_negative("gamma", gamma)
+    checks.one_of("loss", loss, LOSSES)
+    margin, gamma = checks.non_negative("margin", margin), checks.non_negative("gamma", gamma)
     s_n, s_p = array("s_n", s_n), array("s_p", s_p)
     if loss == "circle":
         weight_n, weight_p = np.maximum(s_n + margin, 0), np.maximum(1 + margin - s_p, 0)
@@ -55,7 +43,7 @@ def _sigmoid(x):
     return 0.5 * (1 + np.tanh(x / 2))  # exp(-x) would overflow
 
 
-def boundary(loss, margin=0.25):
+def _boundary(loss, margin=0.25):
     """The decision boundary in the plane of (s_n, s_p): two arrays.
 
     A line s_p = s_n + m; for "circle" the arc of radius √2·m round (0, 1) as far as s_n = -m, where the negative's
@@ -81,7 +69,7 @@ def _field_axes(axes):
     axes.set(xlim=(LOW, HIGH), ylim=(LOW, HIGH), aspect="equal", xticks=ticks, yticks=ticks)
     axes.set(xlabel="$s_n$, cosine with the negative", ylabel="$s_p$, cosine with the positive")
     extent = (LOW, HIGH, LOW, HIGH)
-    background = axes.imshow(np.zeros((1, 1)), cmap=SHADES, vmin=0, vmax=1.4, extent=extent, origin="lower", zorder=0)
+    background = axes.imshow(np.zeros((1, 1)), cmap="YlOrBr", vmin=0, vmax=1.4, extent=extent, origin="lower", zorder=0)
     zero = np.zeros_like(ARROWS[0])
     scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
     arrows = axes.quiver(*ARROWS, zero, zero, color=INK, zorder=3, **scale)
@@ -97,25 +85,28 @@ def _fill_field(parts, loss, margin, gamma):
     down, up = forces(loss, *ARROWS, margin, gamma)
     longest = 0.9 * (HIGH - LOW) / len(ARROWS[0])  # of an arrow: it shall not reach its neighbor
     arrows.set_UVC(-down / strongest * longest, up / strongest * longest)
-    line.set_data(*boundary(loss, margin))
+    line.set_data(*_boundary(loss, margin))
 
 
 @styled
-def gradient_fields(losses=("triplet", "AM-softmax", "circle"), margin=0.25, gamma=32.0):
-    """Where gradient descent takes (s_n, s_p), for several losses side by side, and their decision boundaries.
+def gradient_fields() -> Figure:
+    """Draws where gradient descent takes (s_n, s_p) under each loss, and the decision boundaries; m = 0.25, γ = 32.
 
-    losses   of LOSSES. margin, gamma  as for `forces`. Arrow and color: strength, divided by the strongest of the field
+    Arrow and color are the strength, divided by the strongest of the field.
+
+    >>> [axes.get_title() for axes in gradient_fields().axes]
+    ['triplet, m = 0.25', 'AM-softmax, m = 0.25, γ = 32', 'circle, m = 0.25, γ = 32']
     """
-    figure, axes = new_axes(4.5 * len(losses), 4.9, columns=len(losses))
-    for name, one in zip(losses, np.atleast_1d(axes), strict=True):
-        _fill_field(_field_axes(one), name, margin, gamma)
-        one.set_title(f"{name}, m = {margin:g}" + (f", γ = {gamma:g}" if name != "triplet" else ""))
+    figure, panels = new_panels(3, 3, 4.5, 4.9)
+    for name, one in zip(reversed(LOSSES), panels, strict=True):
+        _fill_field(_field_axes(one), name, 0.25, 32)
+        one.set_title(f"{name}, m = 0.25{', γ = 32' * (name != 'triplet')}")
     return figure
 
 
 @styled
-def field_scene():
-    """Return draw(loss, margin, gamma) -> Figure: the field of one loss. The same figure is changed each time."""
+def _field_scene():
+    """Returns draw(loss, margin, gamma): the field of one loss."""
     figure, axes = new_axes(6, 6.4)
     parts = _field_axes(axes)
     axes.set_title(" \n ")
@@ -133,37 +124,36 @@ def field_scene():
     return draw
 
 
-def field_explorer():
-    """The picture of `field_scene` under a choice of the loss and sliders for m and γ."""
+def field_explorer() -> Live:
+    """Shows the field of `gradient_fields` under a choice of the loss and sliders for m and γ.
+
+    >>> field_explorer().values
+    {'loss': 'circle', 'margin': 0.25, 'gamma': 32.0}
+    """
     alt = (
         "The plane of the two cosines, s_n to the right and s_p upwards. Arrows show where gradient descent takes a "
         "pair, the color how hard. Triplet and AM-softmax push all pairs in one direction, to the left and up, as far "
         "as a slanted line. Circle loss aims at the upper left corner and stops at an arc round it, which grows with "
         "the margin; a small gamma blurs the border."
     )
-    return widgets.live(
-        field_scene(), alt, loss=list(LOSSES), margin=(0.0, 1.0, 0.25, 0.05), gamma=(1.0, 128.0, 32.0, 1.0)
-    )
-
-
-# --- Triplets on an arc -------------------------------------------------------------------------------------------
+    sliders = {"margin": (0.0, 1.0, 0.25, 0.05), "gamma": (1.0, 128.0, 32.0, 1.0)}
+    return live(_field_scene(), alt, loss=list(LOSSES), **sliders)
 
 
 @styled
-def arcs(panels, columns=2):
-    """Triplets on the unit circle, the anchor on top, the positive to the left of it, the negative to the right.
+def arcs(panels: Arrays) -> Figure:
+    """Draws triplets on the unit circle, the anchor on top, the positive to the left of it, the negative to the right.
 
-    panels   {title: (s_p, s_n, pull, push)}: the two cosines with the anchor, and how hard a loss pulls the positive to
-             the anchor and pushes the negative away. Arrows are as long as these numbers, times one half.
+    panels: {title: (s_p, s_n, pull, push)}, the two cosines with the anchor, and how hard a loss pulls the positive to
+        the anchor and pushes the negative away. Arrows are as long as these numbers, times one half.
+
+    >>> [text.get_text() for text in arcs({"hard": (0.2, 0.8, 1, 1)}).axes[0].texts if text.get_text()]
+    ['a', 'p', 'n']
     """
-    rows = -(-len(items("panels", panels)) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.3 * rows), dpi=100, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.remove()
+    panels = arrays("panels", panels, 4)
+    figure, grid = new_panels(len(panels), 2, 4.6, 3.3)
     turn = np.linspace(-0.5, np.pi + 0.5, 181)
-    for axes, (title, numbers) in zip(grid, panels.items(), strict=False):
-        s_p, s_n, pull, push = array(f"panels[{title!r}]", numbers, 4)
+    for axes, (title, (s_p, s_n, pull, push)) in zip(grid, panels.items(), strict=True):
         axes.plot(np.cos(turn), np.sin(turn), color=INK, linewidth=1)
         _point(axes, np.pi / 2, 0, INK, "o", "a")
         _point(axes, np.pi / 2 + np.arccos(s_p), -pull, SAME, "o", "p")
@@ -177,36 +167,35 @@ def _point(axes, angle, force, color, marker, name):
     """A point of the unit circle with its name, and its force along the circle (positive: counterclockwise)."""
     x, y = np.cos(angle), np.sin(angle)
     axes.plot(x, y, marker, color=color, markersize=11, zorder=3)
-    axes.annotate(name, (1.17 * x, 1.17 * y), ha="center", va="center", fontweight="bold", path_effects=OUTLINE)
+    axes.annotate(name, (1.17 * x, 1.17 * y), **NAME)
     if force:
         tip = (x - 0.5 * force * y, y + 0.5 * force * x)
         axes.annotate("", tip, (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.5})
 
 
-# --- Embeddings in the plane --------------------------------------------------------------------------------------
-
-
 @styled
-def projections(planes, labels, classes, test):
-    """Embeddings in the plane by several methods side by side: training rows as dots, test rows with a dark edge.
+def projections(planes: Arrays, labels: ArrayLike, classes: list[str], test: ArrayLike) -> Figure:
+    """Draws embeddings in the plane by several methods side by side: training rows hollow, test rows filled.
 
-    planes   {name of the method: (N, 2)}
-    labels   (N,) indices into `classes`
-    test     (N,) True for rows of the test split
+    planes: {name of the method: (N, 2)}.
+    labels: (N,) indices into `classes`.
+    test: (N,) True for rows of the test split.
+
+    >>> projections({"PCA": [[0, 1], [1, 0]]}, [0, 0], ["A"], [False, True]).axes[0].get_title()
+    'PCA'
     """
     labels = array("labels", labels, None).astype(int)
     test = array("test", test, len(labels)).astype(bool)
-    chosen = {name: array(f"planes[{name!r}]", x, len(labels), 2) for name, x in items("planes", planes)}
-    figure, grid = new_axes(4.5 * len(chosen), 4.9, columns=len(chosen))
-    for axes, (name, points) in zip(np.atleast_1d(grid), chosen.items(), strict=True):
+    chosen = arrays("planes", planes, len(labels), 2)
+    figure, grid = new_panels(len(chosen), len(chosen), 4.5, 4.9)
+    for axes, (name, points) in zip(grid, chosen.items(), strict=True):
         for c, word in enumerate(classes):
-            look = {"color": COLORS[c % 10], "marker": MARKERS[c % 10], "linestyle": ""}
-            axes.plot(*points[(labels == c) & ~test].T, markersize=3.5, alpha=0.5, markeredgewidth=0, **look)
-            axes.plot(*points[(labels == c) & test].T, markersize=4.5, markeredgecolor=INK, markeredgewidth=0.3, **look)
-            if (labels == c).any():  # the name stands above its class: there the island can be seen
-                middle = np.median(points[labels == c], axis=0)
-                above = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "va": "center"}
-                axes.annotate(str(word), middle, fontweight="bold", path_effects=OUTLINE, **above)
+            own = labels == c
+            axes.plot(*points[own & ~test].T, **class_look(c, 3.5), markerfacecolor="white")
+            axes.plot(*points[own & test].T, **class_look(c, 4.5))
+            if own.any():  # the name stands above its class: there the island can be seen
+                above = {"xytext": (0, 14), "textcoords": "offset points", **NAME}
+                axes.annotate(str(word), np.median(points[own], axis=0), **above)
         axes.set(title=name, xlabel="first coordinate (no unit)", ylabel="second coordinate (no unit)")
         axes.set_aspect("equal", adjustable="datalim")
     return figure

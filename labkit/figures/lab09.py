@@ -1,34 +1,18 @@
 """Pictures of lab 09: a ball and the hill under it, a plane through weight space, and how sure networks are."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
-from labkit.figures.drawing import (
-    BLUE,
-    GRAY,
-    INK,
-    MARKERS,
-    ORANGE,
-    OUTLINE,
-    PURPLE,
-    RED,
-    YELLOW,
-    array,
-    items,
-    looks,
-    new_axes,
-    styled,
-)
-from labkit.figures.live import live
-
-__all__ = ["VALLEYS", "ball_and_hill", "ball_scene", "plane_explorer", "plane_scene", "reliability", "roll"]
-
-
-# --- A ball in one dimension --------------------------------------------------------------------------------------
+from labkit.figures.drawing import Arrays, Draw, array, arrays, new_axes
+from labkit.figures.live import Live, live
+from labkit.figures.style import BLUE, GRAY, INK, MARKERS, ORANGE, OUTLINE, PURPLE, RED, YELLOW, looks, styled
 
 MINIMUM = 2 / 3
 VALLEYS = {
@@ -38,10 +22,21 @@ VALLEYS = {
 }
 
 
-def roll(slope, strength, sigma, beside=0.0, steps=400, lr=0.05, center=MINIMUM):
-    """The places of a ball that rolls down from center + beside, with a Gaussian hill at the center: (steps+1,).
+def roll(
+    slope: Callable,
+    strength: float,
+    sigma: float,
+    beside: float = 0.0,
+    steps: int = 400,
+    lr: float = 0.05,
+    center: float = MINIMUM,
+) -> np.ndarray:
+    """Returns the places (steps+1,) of a ball that rolls down from center + beside, with a Gaussian hill at the center.
 
-    slope  of the valley, a function of x; the hill is strength·exp(-(x-center)²/(2σ²)). Plain gradient descent.
+    slope: of the valley, a function of x; the hill is strength·exp(-(x-center)²/(2σ²)). Plain gradient descent.
+
+    >>> roll(lambda x: x, strength=0.0, sigma=1.0, beside=1.0, steps=2, lr=0.5, center=0.0)
+    array([1.  , 0.5 , 0.25])
     """
     x, path = center + beside, [center + beside]
     for _ in range(steps):
@@ -53,10 +48,13 @@ def roll(slope, strength, sigma, beside=0.0, steps=400, lr=0.05, center=MINIMUM)
 
 
 @styled
-def ball_scene(valley):
-    """Return draw(strength, sigma, beside) -> Figure: the valley with and without the hill, and where the ball goes.
+def ball_scene(valley: str) -> Draw:
+    """Returns draw(strength, sigma, beside) -> Figure: the valley with and without the hill, and where the ball goes.
 
-    valley  a name of VALLEYS
+    valley: a name of VALLEYS.
+
+    >>> ball_scene("bowl")(0.1, 0.5, 0.01).axes[0].get_title("left").splitlines()[0]
+    's/σ² = 0.40, curvature 1.11: the checkpoint is still a bottom: the ball stays'
     """
     height, slope = VALLEYS[valley]
     x = np.linspace(-1.7, 1.7, 400)
@@ -66,7 +64,7 @@ def ball_scene(valley):
     axes.set(xlim=(-1.7, 1.7), ylim=(-0.3, 1.6))
     moving = {"animated": True}
     (hilled,) = axes.plot([], [], color=RED, linestyle="--", label="with the hill", **moving)
-    (track,) = axes.plot([], [], color=BLUE, linewidth=4, alpha=0.4, label="way of the ball", **moving)
+    (track,) = axes.plot([], [], color=BLUE, linewidth=5, zorder=1.5, label="way of the ball", **moving)
     (start,) = axes.plot([], [], "o", color="white", markeredgecolor=INK, markersize=10, label="start", **moving)
     (end,) = axes.plot([], [], "o", color=ORANGE, markeredgecolor=INK, markersize=13, label="rest", **moving)
     title = axes.set_title("\n", loc="left", fontsize=12)
@@ -93,8 +91,12 @@ def ball_scene(valley):
     return draw
 
 
-def ball_and_hill(strength=0.5, sigma=0.5):
-    """A ball in its valley under sliders for the hill's strength and width, and for where beside the top it starts."""
+def ball_and_hill() -> Live:
+    """Shows a ball in its valley, under sliders for the hill's strength and width and for where the ball starts.
+
+    >>> ball_and_hill().values
+    {'valley': 'two valleys', 'strength': 0.5, 'sigma': 0.5, 'beside': -0.01}
+    """
     scene = cache(ball_scene)
 
     def draw(valley, strength, sigma, beside):
@@ -104,17 +106,8 @@ def ball_and_hill(strength=0.5, sigma=0.5):
         "A valley with its minimum at x = 2/3, and the same valley with a Gaussian hill on that place. A ball starts "
         "on the hill and rolls down. Sliders choose the strength and the width of the hill and where the ball starts."
     )
-    return live(
-        draw,
-        alt,
-        valley=list(VALLEYS),
-        strength=(0.0, 1.5, float(strength), 0.05),
-        sigma=(0.1, 1.5, float(sigma), 0.05),
-        beside=(-0.1, 0.1, -0.01, 0.01),
-    )
-
-
-# --- A plane through weight space ---------------------------------------------------------------------------------
+    sliders = {"strength": (0.0, 1.5, 0.5, 0.05), "sigma": (0.1, 1.5, 0.5, 0.05), "beside": (-0.1, 0.1, -0.01, 0.01)}
+    return live(draw, alt, valley=list(VALLEYS), **sliders)
 
 
 def _draw_plane(axes, x, y, losses, places):
@@ -125,8 +118,7 @@ def _draw_plane(axes, x, y, losses, places):
     axes.contourf(x, y, height, levels, colors=colormaps["Greys"](np.linspace(0.02, 0.55, 12)))
     lines = axes.contour(x, y, height, levels[1::2], colors=GRAY, linewidths=0.8)
     axes.clabel(lines, fmt=lambda level: f"{level:.2g}", fontsize=10, colors=INK)
-    for (name, place), marker in zip(items("places", places), MARKERS, strict=False):
-        across, up = array(f"places[{name!r}]", place, 2)
+    for (name, (across, up)), marker in zip(arrays("places", places, 2).items(), MARKERS, strict=False):
         axes.plot(across, up, marker, color=YELLOW, markeredgecolor=INK, markersize=13, label=name, zorder=5)
         beside = {"textcoords": "offset points", "path_effects": OUTLINE, "zorder": 6}
         axes.annotate(name, (across, up), (0, -22), ha="center", fontweight="bold", **beside)
@@ -135,15 +127,8 @@ def _draw_plane(axes, x, y, losses, places):
 
 
 @styled
-def plane_scene(x, y, losses, places, path):
-    """Return draw(moment) -> Figure: a plane through weight space as a map of the loss, and a path up to a moment.
-
-    Shades and lines of the map are one factor apart.
-
-    x, y     (X,), (Y,) coordinates in the plane; losses  (Y, X), above 0
-    places   {name: (2,)} networks that lie in the plane
-    path     (T, 2) a network in training, as labkit.landscape.Plane.coordinates gives it
-    """
+def _plane_scene(x, y, losses, places, path):
+    """Returns draw(moment): a plane through weight space as a map of the loss, and a path up to a moment."""
     path = array("path", path, None, 2)
     figure, axes = new_axes(7.6, 6.4)
     _draw_plane(axes, x, y, losses, places)
@@ -162,9 +147,20 @@ def plane_scene(x, y, losses, places, path):
     return draw
 
 
-def plane_explorer(x, y, losses, places, path):
-    """The plane under a slider for the moment of training; arguments as for `plane_scene`."""
-    scene = plane_scene(x, y, losses, places, path)
+def plane_explorer(x: ArrayLike, y: ArrayLike, losses: ArrayLike, places: Arrays, path: ArrayLike) -> Live:
+    """Shows a plane through weight space as a map of the loss, and a path up to a moment that a slider chooses.
+
+    Shades and lines of the map are one factor apart.
+
+    x, y: (X,) and (Y,) coordinates in the plane.
+    losses: (Y, X), above 0.
+    places: {name: (2,)}, networks that lie in the plane.
+    path: (T, 2), a network in training, as labkit.landscape.Plane.coordinates gives it.
+
+    >>> plane_explorer([0, 1], [0, 1], [[1, 2], [3, 4]], {"start": (0, 0)}, [[0, 0], [1, 0]]).values
+    {'moment': 1}
+    """
+    scene = _plane_scene(x, y, losses, places, path)
     alt = (
         f"A map of the loss over a plane in weight space, with {' and '.join(places)} marked. The path of a network "
         "in training, as the plane shows it, is drawn up to the moment that a slider chooses."
@@ -172,19 +168,20 @@ def plane_explorer(x, y, losses, places, path):
     return live(scene, alt, moment=(0, len(path) - 1, len(path) - 1))
 
 
-# --- Calibration --------------------------------------------------------------------------------------------------
-
-
 @styled
-def reliability(rows):
-    """How often networks are right when they are so sure: a reliability diagram, one curve a name.
+def reliability(rows: Arrays) -> Figure:
+    """Draws a reliability diagram: how often networks are right when they are so sure, one curve per name.
 
-    rows  {name: (bins, 3)} as labkit.ensembles.reliability gives them; empty bins are left out
+    rows: {name: (bins, 3)} as labkit.ensembles.reliability gives them; empty bins are left out.
+
+    >>> reliability({"one": [[0.5, 0.6, 0.7], [0.5, 0.9, 0.8]]}).axes[0].lines[1].get_ydata()
+    array([0.7, 0.8])
     """
     figure, axes = new_axes(7, 5, xlabel="confidence (probability of the class named)", ylabel="accuracy")
     axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1.2, label="as sure as right")
-    for (name, bins), (color, line), marker in zip(items("rows", rows), looks(), MARKERS, strict=False):
-        share, sure, right = array(f"rows[{name!r}]", bins, None, 3).T
+    rows = arrays("rows", rows, None, 3)
+    for (name, bins), (color, line), marker in zip(rows.items(), looks(), MARKERS, strict=False):
+        share, sure, right = bins.T
         axes.plot(sure[share > 0], right[share > 0], color=color, linestyle=line, marker=marker, label=name)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,50 +1,62 @@
 """Sliders around the course's pictures.
 
-    live(draw, alt, margin=(0.0, 1.0, 0.2))   a picture that draw(margin=...) -> Figure draws anew as the slider moves
-
 The picture is an ipywidgets Image, never an Output widget: nothing is printed or displayed while a slider moves, so the
 stored output of the cell is the same each time. With the widget goes its first frame as an ordinary picture, which is
 what one sees on paper, on GitHub and wherever no kernel runs.
 """
 
 import html
+import io
 import traceback
 
 import ipywidgets
 import numpy as np
-from IPython.display import display
+import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from labkit.figures import drawing
-from labkit.figures import embedding as scenes
 
 WIDTH = "330px"  # of a control
 
 
-def live(draw, alt, **controls):
-    """Return a widget: one control for each argument of `draw`, and the figure that it draws.
+def live(draw: drawing.Draw, alt: str, **controls) -> "Live":
+    """Returns a widget: one control for each argument of `draw`, and the figure that it draws.
 
-    draw      draw(**values) -> matplotlib Figure, a pure function of the controls' values. A function that changes and
-              returns the same figure each time (labkit.figures.embedding) is quicker: only what it marks `animated` is redrawn
-    alt       description of the picture in words
-    controls  name=(low, high), (low, high, start) or (low, high, start, step): a slider, of whole numbers if all are;
-              name=True or False: a checkbox; name=[options] or {label: option}: a list to choose from, the first
-              chosen; name=widget: any ipywidgets control with a `value`
+    draw: draw(**values) -> matplotlib Figure, a pure function of the controls' values. A scene, which changes and
+        returns the same figure each time, is quicker: only what it marks `animated` is drawn again.
+    alt: description of the picture in words.
+    controls: name=(low, high), (low, high, start) or (low, high, start, step): a slider, of whole numbers if all are;
+        name=True or False: a checkbox; name=[options] or {label: option}: a list to choose from, the first chosen;
+        name=widget: any ipywidgets control with a `value`.
 
-    Raises ValueError for an empty `alt`, for no control or one of another form; what the first call of `draw` raises.
+    Raises ValueError for no control or one of another form; what the first call of `draw` raises.
+
+    >>> from labkit.figures import bars
+    >>> live(lambda height: bars({"a": height}, "height"), "One bar.", height=(0.0, 1.0, 0.5)).values
+    {'height': 0.5}
     """
     return Live(draw, alt, controls)
 
 
 class Live(ipywidgets.Box):
-    """The widget that `live` returns. `controls` holds the controls by name, `picture` the Image."""
+    """The widget that `live` returns.
 
-    def __init__(self, draw, alt, controls):
-        self.draw, self.alt = draw, drawing.checked_alt(alt)
+    controls: the controls by name.
+    picture: the Image.
+    error: shown in the picture's place when a frame cannot be drawn.
+
+    >>> from labkit.figures import bars
+    >>> Live(lambda height: bars({"a": height}, "height"), "One bar.", {"height": (0, 9)}).set(height=3).values
+    {'height': 3}
+    """
+
+    def __init__(self, draw: drawing.Draw, alt: str, controls: dict):
+        self.draw, self.alt = draw, alt
         self.controls = {name: _control(name, spec) for name, spec in drawing.items("controls", controls)}
         self._figure = self._canvas = self._background = None
         self._moving = []
-        self.picture = ipywidgets.Image(format="png", value=self._frame())
+        self.picture = _Picture(format="png", value=self._frame(), tooltip=alt.split(". ")[0])
         width = round(self._figure.bbox.width)
         self.picture.layout = ipywidgets.Layout(width=f"{width}px", max_width="100%", height="auto")
         self.error = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", width=f"{width}px"))
@@ -56,12 +68,12 @@ class Live(ipywidgets.Box):
         super().__init__([self.picture, self.error, controls], layout=ipywidgets.Layout(**wrap))
 
     @property
-    def values(self):
+    def values(self) -> dict:
         """The controls' values by name."""
         return {name: control.value for name, control in self.controls.items()}
 
-    def set(self, **values):
-        """Set controls by name, as if they had been moved one after the other; returns the widget."""
+    def set(self, **values) -> "Live":
+        """Sets controls by name, as if they had been moved one after the other; returns the widget."""
         unknown = values.keys() - self.controls.keys()
         if unknown:
             raise ValueError(f"set: got {sorted(unknown)}, expected names among {list(self.controls)}")
@@ -70,7 +82,7 @@ class Live(ipywidgets.Box):
         return self
 
     def _redraw(self, _):
-        """Draw the frame of the new values; if that fails, show why in the picture's place."""
+        """Draws the frame of the new values; if that fails, shows why in the picture's place."""
         try:
             self.picture.value = self._frame()
             message = ""
@@ -94,13 +106,23 @@ class Live(ipywidgets.Box):
             self._canvas.draw()
         for artist in self._moving:
             artist.draw(self._canvas.get_renderer())
-        return drawing.encode(self._canvas)
+        file = io.BytesIO()
+        image = Image.fromarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
+        image.save(file, "png", compress_level=1)  # quick: a frame is waited for, and never stored
+        return file.getvalue()
 
     def _ipython_display_(self):
-        width = round(self._figure.bbox.width)
-        still, metadata = drawing.picture_bundle(drawing.encode(self._canvas, small=True), self.alt, width)
-        display(self._repr_mimebundle_() | still, metadata=metadata, raw=True)
-        display(drawing.words_bundle(self.alt), raw=True)
+        still, width = drawing.png(self._figure), round(self._figure.bbox.width)
+        drawing.display_with_words(still, self.alt, width, live=self._repr_mimebundle_())
+
+
+class _Picture(ipywidgets.Image):
+    """An image whose `tooltip` becomes its title on the page, which is the name that a screen reader says.
+
+    ipywidgets 8.1 sets the title of any widget only after a look at `description`, which its Image lacks.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
 
 
 def _control(name, spec):
@@ -126,91 +148,7 @@ def _control(name, spec):
         raise ValueError(f"{name}: got the start {start!r}, expected a value from {low} to {high}")
     whole = all(isinstance(number, int) for number in spec)
     step = spec[3] if len(spec) == 4 else 1 if whole else (high - low) / 100
-    slider = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-    return slider(value=start, min=low, max=high, step=step, **look)
-
-
-# --- The widgets of labs 00 and 04 --------------------------------------------------------------------------------
-
-
-def triplet_playground(margin=0.4, squared=False, limit=2.0):
-    """A triplet to move about the plane: loss, kind, rings of the margin, and where a step of descent moves each point.
-
-    margin, squared  of the triplet loss, to begin with
-    limit            half the width of the plane
-    """
-    plane = scenes.triplet_scene(limit)
-
-    def draw(margin, squared, **place):
-        corners = [(place[f"{point}_x"], place[f"{point}_y"]) for point in start]
-        return plane(*corners, margin, squared)
-
-    start = {"anchor": (0.0, 0.0), "positive": (0.9, 0.5), "negative": (-0.5, -0.6)}
-    places = {f"{p}_{axis}": (-limit, limit, xy[i], 0.05) for p, xy in start.items() for i, axis in enumerate("xy")}
-    alt = (
-        "An anchor, a positive and a negative point in the plane, to be moved with sliders. A circle round the anchor "
-        "through the positive bounds the hard negatives, a larger one by the margin bounds the semi-hard ones. Arrows "
-        "show a step of gradient descent: the positive is pulled to the anchor, the negative pushed away, as long as "
-        "there is a loss."
-    )
-    return live(draw, alt, **places, margin=(0.0, 1.0, float(margin), 0.05), squared=bool(squared))
-
-
-def surface_explorer(margin=0.4, squared=False, limit=2.0, points=None):
-    """The triplet loss over its two distances, under a slider for the margin and a choice of what a mining keeps.
-
-    squared, limit, points   as for `labkit.figures.loss_surface`
-    """
-    choices = {"none: all": "all", "active": "active", "semi-hard": "semihard", "hard": "hard"}
-    surface = scenes.surface_scene(squared, limit, points)
-
-    def draw(margin, constraint):
-        return surface(margin, None if constraint == "all" else constraint)
-
-    alt = (
-        "The triplet loss as bands of color over the distance of anchor and positive and that of anchor and negative. "
-        "Hard triplets lie below the diagonal, semi-hard ones in a strip above it as wide as the margin, easy ones "
-        "without loss above the strip. What the chosen constraint leaves out is hatched."
-    )
-    return live(draw, alt, margin=(0.0, float(limit) / 2, float(margin), 0.05), constraint=choices)
-
-
-def embedding_explorer(embeddings, labels, classes, titles=None, start=-1):
-    """A two-dimensional embedding during training, under a slider for the epoch.
-
-    embeddings  a sequence of (N, 2), the one before training first
-    labels      (N,) indices into `classes`
-    classes     names
-    titles      a text for each embedding; "after epoch 3" by default
-    start       the embedding shown first, the last by default
-    """
-    if len(embeddings) < 2:
-        raise ValueError(f"embeddings: got {len(embeddings)}, expected at least 2 to slide between")
-    if titles is None:
-        titles = ["before training", *(f"after epoch {n}" for n in range(1, len(embeddings)))]
-    limit = 1.08 * max(np.abs(drawing.array("embeddings", one)).max() for one in embeddings)
-    plane = scenes.embedding_scene(embeddings, labels, classes, titles, limit)
-    alt = (
-        f"Points of {len(classes)} classes in the plane of a two-dimensional embedding, each class with its own color "
-        "and marker and its name at its center. The slider goes from before training to after the last epoch."
-    )
-    last = len(embeddings) - 1
-    return live(lambda epoch: plane(epoch), alt, epoch=(0, last, range(last + 1)[start]))
-
-
-def threshold_explorer(same, different):
-    """The distances of pairs and their ROC curve, under a slider for the threshold of acceptance.
-
-    same, different   (P,) distances of pairs of the same class and of different classes
-    """
-    same, different = scenes.pair_distances(same, different)
-    highest = float(max(same.max(), different.max())) or 1.0
-    thresholds = np.linspace(0, highest, 201)
-    equal = [abs((same > t).mean() - (different <= t).mean()) for t in thresholds]
-    alt = (
-        "Left, two histograms: distances of pairs of the same class and of different classes, with a threshold between "
-        "them. Right, the ROC curve with a dot for that threshold. Raising it rejects fewer of the same and accepts "
-        "more of the different pairs."
-    )
-    start = float(thresholds[int(np.argmin(equal))])
-    return live(scenes.threshold_scene(same, different), alt, threshold=(0.0, highest, start, highest / 200))
+    if whole:
+        return ipywidgets.IntSlider(value=start, min=low, max=high, step=step, **look)
+    decimals = len(f"{step:.3f}".rstrip("0").partition(".")[2])  # what the slider shows is rounded to its step
+    return ipywidgets.FloatSlider(value=start, min=low, max=high, step=step, readout_format=f".{decimals}f", **look)

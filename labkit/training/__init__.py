@@ -1,5 +1,12 @@
-"""Training: `fit` trains any network with any loss, `embed` gives the embeddings, `closest` scores them."""
+"""Training: `steps` is the loop, `fit` a run around it, `embed` gives the embeddings and `closest` scores them.
 
-from labkit.training.fit import History, closest, embed, fit
+`Resume` saves a run and goes on with it; `History` is what `fit` returns.
+"""
 
-__all__ = ["History", "closest", "embed", "fit"]
+from labkit.training.embed import closest, embed
+from labkit.training.fit import fit
+from labkit.training.history import History
+from labkit.training.loop import steps
+from labkit.training.resume import Resume
+
+__all__ = ["History", "Resume", "closest", "embed", "fit", "steps"]

@@ -1,28 +1,44 @@
-"""fit(): the one training loop of the course, for every network, loss and dataset.
+"""fit: a training run from beginning to end, around the loop in labkit.training.loop."""
 
-It stands on Lightning Fabric, used thinly: Fabric sets up device and precision, starts processes and connects them.
-The loop itself is written out in `labkit.training.loop`. `labkit.training.history` holds the arguments and the History, `labkit.training.resume`
-what is written to disk, `labkit.training.device` devices, processes, the progress bar and Ctrl-C.
-"""
-
-import atexit
-import dataclasses
 import functools
-import math
-import tempfile
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import operator
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
-from labkit.training import device as running
-from labkit.training import resume as checkpoints
-from labkit.training.device import METRIC, STOP
-from labkit.training.history import History, Job, begun, check_same_run, finished
-from labkit.training.loop import Run
+from labkit import checks
+from labkit.training.device import InFloat32, OfInside, choose_device, choose_precision, place_of, world_size
+from labkit.training.history import History
+from labkit.training.loop import steps
+from labkit.training.resume import Resume
+from labkit.training.sharded import Shared, rank
 
-__all__ = ["History", "closest", "embed", "fit"]
+
+@runtime_checkable
+class Penalty(Protocol):
+    """What adds to the gradients of a network in every step, such as a labkit.distancing.DistancePenalty."""
+
+    def add_gradient(self, network: nn.Module) -> None: ...
+
+
+KINDS = {  # what `fit` takes, and how that is said
+    "network": (nn.Module, "a torch.nn.Module"),
+    "loss": (nn.Module, "a torch.nn.Module"),
+    "batches": (Iterable, "what gives pairs (images, labels) anew in every epoch, such as labkit.data.Batches"),
+    "optimizer": (Callable | None, "a function that makes one, such as torch.optim.SGD"),
+    "schedule": (Callable | None, "a function that makes one"),
+    "validate": (Callable | None, "a function of the network"),
+    "penalty": (Penalty | None, "an object with the method add_gradient(network)"),
+    "save": (Resume | None, "a labkit.training.Resume"),
+}
+NUMBERS = {"epochs": checks.whole, "patience": checks.whole, "lr": checks.positive, "clip": checks.positive}
 
 
 def fit(
@@ -30,184 +46,165 @@ def fit(
     loss: nn.Module,
     batches: Iterable,
     epochs: int,
+    lr: float | None = None,
     optimizer: Callable | None = None,
     schedule: Callable | None = None,
     validate: Callable | None = None,
     patience: int | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_every: int | None = None,
-    resume: bool = True,
     device: str | torch.device = "auto",
     precision: str = "auto",
-    processes: int | None = None,
-    compile: bool = False,
     clip: float | None = None,
-    penalty: object | None = None,
+    penalty: Penalty | None = None,
+    save: Resume | None = None,
     progress: bool = True,
 ) -> History:
-    """Train `network` so that `loss(network(images), labels)` becomes small.
+    """Train `network` so that `loss(network(images), labels)` becomes small: labkit.training.steps, epoch after epoch.
 
-    Afterwards network and loss hold the trained weights, are in evaluation mode, and lie on the device where they lay.
+    Afterwards both hold the trained weights, are in evaluation mode, and lie on the device where the network lay.
+    network, loss, batches, clip, penalty: as of `steps`; the loss's parameters are trained too. progress: show a bar.
+    lr: learning rate of Adam, which trains unless there is an `optimizer` (parameters -> Optimizer); default 1e-3.
+    schedule: (optimizer, total steps) -> LRScheduler. save: a Resume(path), with which a stopped run goes on.
+    validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
+    patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
+    device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
+    Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
+    stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
 
-    network, loss  any nn.Module; the loss takes embeddings (B, D) and labels (B,) and returns a scalar. Its parameters
-                   are trained too; its method `update(embeddings, labels)`, if it has one, is called after each step
-    batches        `labkit.data.Batches`, or any iterable of (images, labels) that can be gone through once an epoch,
-                   such as a DataLoader. A Batches gives its epochs 0, 1, ..., whatever was drawn from it before
-    optimizer      parameters -> torch Optimizer; default Adam(lr=1e-3, fused=True)
-    schedule       (optimizer, total_steps) -> torch LRScheduler, stepped after every step
-    validate       network -> number or {name: number}, called after every epoch, in evaluation mode. The first number
-                   is watched; higher is better
-    patience       stop after so many epochs without a better watched number. The best epoch's weights come back
-    checkpoint     file in which the run is saved at the end of every epoch, or every `checkpoint_every` steps, and from
-                   which it goes on (`resume`): on a CPU bit for bit as if it had not been interrupted. A finished run
-                   returns at once; with more `epochs` it continues, unless a schedule makes that another run
-    device         "auto" (CUDA, else MPS, else CPU), or a name such as "cpu" or "cuda:1"
-    precision      "32-true", "bf16-mixed", or "auto": bf16-mixed on CUDA where the GPU computes in it, else 32-true.
-                   The embeddings reach the loss in float32 at least. A float64 network is trained in float64
-    processes      how many processes, each with its slice of the same global batches (on CUDA: each with its GPU).
-                   The loss sees the embeddings of all, with gradients; batch normalization sees its slice only. A
-                   script calls fit under `if __name__ == "__main__":`. Under torchrun, leave it None
-    compile        use torch.compile: pays for large networks and long runs
-    clip           the largest norm of the gradient over all parameters; a longer one is scaled down to it
-    penalty        an object whose `add_gradient(network)` adds to the gradients of the network in every step, after the
-                   backward pass and before clipping, such as labkit.distancing.DistancePenalty. The losses in the
-                   History are without it. It must not change during the run; change it between two calls of fit
-    progress       show a bar with loss, watched number and images a second
-
-    Raises ValueError for arguments that do not fit and for a checkpoint that is damaged or belongs to another run (it
-    names what differs); FloatingPointError when the loss stops being a finite number. Ctrl-C, or the notebook's stop
-    button, ends the run between two steps: the checkpoint is written, and KeyboardInterrupt says where training stands.
+    >>> pairs = [(torch.eye(3), torch.tensor([0, 1, 1]))]
+    >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), pairs, epochs=5, lr=0.1, progress=False).steps
+    5
     """
-    job = Job(
-        network=network,
-        loss=loss,
-        batches=batches,
-        epochs=epochs,
-        optimizer=_adam if optimizer is None else optimizer,
-        schedule=schedule,
-        validate=validate,
-        patience=patience,
-        path=None if checkpoint is None else Path(checkpoint),
-        every=checkpoint_every,
-        resume=resume,
-        precision=precision,
-        compile=compile,
-        clip=clip,
-        penalty=penalty,
-        progress=progress,
-    )
-    job.check()
-    place = running.place(network, device, precision, processes)
-    homes = [(module, running.device_of(module)) for module in (network, loss)]
+    _check(locals())
+    both, (home, dtype) = nn.ModuleList([network, loss]), place_of(network)
+    device, total = choose_device(device, dtype), epochs * operator.length_hint(batches) or None
+    history, number, best = History(), 0, None
+    after = (lambda *run: None) if save is None else save.after
     try:
-        return _fit(job, place)
+        both.to(device)
+        if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
+            network.to(memory_format=torch.channels_last)  # what such weights meet becomes channels_last too
+        batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
+        make = _unrated(optimizer, lr) if optimizer else functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
+        optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
+        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
+        run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
+        if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
+            run, validate, progress = _for_large_runs(run, validate, progress, device, precision)
+        if save is not None:
+            history, number, best = save.begin(both, made, batches, epochs, {"clip": clip, "patience": patience})
+        bar = tqdm(desc=f"epoch 1/{epochs}", total=total, initial=len(history.loss), unit="step", disable=not progress)
+        with save or nullcontext(), bar:
+            while not history.stopped:
+                epoch, begun = len(history.epoch_loss), time.perf_counter()
+                bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
+                for step in steps(**run, start=(epoch, number), epochs=epoch + 1):
+                    history.add(step)
+                    number = step.number + 1
+                    bar.update()
+                    after(history, number, best)
+                history.epoch_loss.append(history.fetch(number))
+                history.training_seconds += time.perf_counter() - begun
+                if validate is not None:
+                    with torch.no_grad():
+                        history.watch(validate(network.eval()))
+                if patience is not None:
+                    best = _best(both, history, patience, best)
+                number, history.seconds = 0, history.seconds + time.perf_counter() - begun
+                history.stopped = history.stopped or ("epochs" if epoch + 1 == epochs else "")
+                bar.set_postfix({"loss": history.epoch_loss[-1]} | {name: v[-1] for name, v in history.metrics.items()})
+                after(history, number, best)
+        if best is not None:
+            both.load_state_dict(best)
+        return history
+    except (ValueError, KeyboardInterrupt) as error:
+        raise _explained(error, history, epochs, total, save) from error.__cause__
     finally:
-        for module, home in homes:
-            # Weights in rows again: torch.nn.utils.parameters_to_vector, for one, cannot take them otherwise.
-            module.eval().to(home, memory_format=torch.contiguous_format)
+        both.eval().to(home, memory_format=torch.contiguous_format)
 
 
-def embed(network: nn.Module, images, batch_size: int = 1024, device: str | torch.device = "auto") -> torch.Tensor:
-    """Embeddings (N, D) of `images`, a labkit.data.Images of N: float32 on the CPU (float64 from a float64 network).
-
-    Computed in evaluation mode; the network's mode and device are as before afterwards.
-    """
-    mode, home, dtype = network.training, running.device_of(network), running.dtype_of(network)
-    device = running.choose_device(device, dtype)
-    try:
-        network.eval().to(device)
-        with torch.no_grad():
-            starts = range(0, len(images), batch_size)
-            chunks = [images.floats(torch.arange(i, min(i + batch_size, len(images)))) for i in starts]
-            embeddings = torch.cat([network(chunk.to(device, dtype)).cpu() for chunk in chunks])
-    finally:
-        network.train(mode).to(home)
-    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+def _check(given: dict) -> None:
+    for name, (kind, expected) in KINDS.items():
+        if not isinstance(given[name], kind):
+            raise ValueError(f"{name}: got {type(given[name]).__name__}, expected {expected}")
+    for name, check in NUMBERS.items():
+        if given[name] is not None or name == "epochs":
+            check(name, given[name])
+    if given["patience"] is not None and given["validate"] is None:
+        raise ValueError(f"patience: got {given['patience']} without validate, expected a number to watch")
 
 
-def closest(reference, query) -> Callable[[nn.Module], dict[str, float]]:
-    """A `validate` for `fit`: how many images of `query` lie closest to the center of their own class in `reference`.
-
-    Both are labkit.data.Images; the centers are means of the reference's embeddings (paper 000, section 4).
-    """
-    return functools.partial(_closest_accuracy, reference=reference, query=query)
+# ---- what only some runs need
 
 
-def _closest_accuracy(network: nn.Module, reference, query) -> dict[str, float]:
-    from labkit.evaluation import closest_accuracy
-
-    device = running.device_of(network)  # inside fit the network already is where it computes fastest
-    embeddings = [embed(network, images, device=device) for images in (query, reference)]
-    accuracy = closest_accuracy(embeddings[0], query.labels.cpu(), embeddings[1], reference.labels.cpu())
-    return {"closest accuracy": float(accuracy)}
+def _unrated(optimizer: Callable, lr: float | None) -> Callable:
+    if lr is not None:
+        raise ValueError(f"lr: got {lr!r} together with optimizer, expected one of them (an optimizer has its own)")
+    return optimizer
 
 
-def _adam(parameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=1e-3, fused=True)
+def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):
+    if total is None:
+        raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
+    return schedule(optimizer, total)
 
 
-# ---- where it is done
+class _Pairs:
+    """Batches that are not labkit's: each is looked at before it is used."""
+
+    def __init__(self, batches: Iterable):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in self.batches:
+            pair = list(batch) if isinstance(batch, list | tuple) else [batch]
+            if len(pair) != 2 or not all(isinstance(part, torch.Tensor) for part in pair):
+                raise ValueError(f"batches: got {type(batch).__name__}, expected pairs of tensors (images, labels)")
+            (images, labels), got = pair, " and ".join(map(checks.describe, pair))
+            if not images.is_floating_point() or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(f"batches: got {got}, expected floats (B, ...), normalized, and int64 (B,)")
+            yield images, labels
 
 
-def _fit(job: Job, place: running.Place) -> History:
-    link = torch.zeros(6, dtype=torch.float64)
-    link[METRIC] = math.nan
-    if job.path is not None:
-        job.path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoints.remove_leftovers(job.path)
-    with running.interruptible(link):
-        history = _fit_in_processes(job, place, link) if place.launches else _fit_here(job, place, link)
-    if link[STOP]:
-        raise KeyboardInterrupt(_stop_message(job, history))
-    return history
+def _for_large_runs(run: dict, validate: Callable | None, progress: bool, device: torch.device, precision: str):
+    """The same run in bfloat16 where that is wanted, and shared by the processes of torchrun."""
+    network, dtype = run["network"], place_of(run["network"])[1]
+    mixed = choose_precision(precision, device, dtype) == "bf16-mixed"
+    if mixed or dtype.itemsize < 4:
+        run = run | {"network": InFloat32(network, mixed)}
+    if run["penalty"] is not None:
+        run = run | {"penalty": OfInside(network, run["penalty"])}
+    if world_size() == 1:
+        return run, validate, progress
+    shared = Shared(device)
+    return run | shared.share(run), validate and shared.once(validate), progress and rank() == 0
 
 
-def _fit_here(job: Job, place: running.Place, link: torch.Tensor) -> History:
-    fabric = place.fabric()
-    fabric.launch()
-    run = Run(fabric, job, link)
-    if (state := job.saved_state()) is not None:
-        run.restore(state)
-    show = job.progress and fabric.is_global_zero
-    with running.ProgressBar(show, job.epochs, job.total_steps, (run.steps, run.begun)) as run.bar:
-        run.train()
-    if place.start == "torchrun":
-        atexit.register(running.disconnect)  # only at the end: more runs may follow
-    return run.history
+def _best(both: nn.Module, history: History, patience: int, best: dict | None) -> dict | None:
+    """The best epoch's weights. Ends the run when patience does."""
+    epoch = len(history.epoch_loss)
+    if history.best_epoch == epoch:
+        return {name: tensor.clone() for name, tensor in both.state_dict().items()}
+    if epoch - (history.best_epoch or 0) >= patience:
+        history.stopped = "patience"
+    return best
 
 
-def _fit_in_processes(job: Job, place: running.Place, link: torch.Tensor) -> History:
-    """Train in other processes; what comes back from them is a checkpoint file."""
-    link.share_memory_()
-    job.share(0, place.processes)  # raises ValueError here, and not in another process, where that is not possible
-    state = job.saved_state()
-    if state is not None:
-        check_same_run(job, state, job.fingerprint(*job.optimizer_and_schedule(), place.processes))
-    if state is None or not finished(job, state):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result" if job.path is None else job.path
-            done = (0, 0) if state is None else (len(state["history"]["loss"]), begun(state))
-            with running.ProgressBar(job.progress, job.epochs, job.total_steps, done) as bar, bar.following(link):
-                sent = dataclasses.replace(job, path=path, keep=job.path is not None)
-                running.launch(place, _train_in_process, link, sent)
-            state = checkpoints.load(path)
-    weights = state["best"] if finished(job, state) and state["best"] else state
-    job.network.load_state_dict(weights["network"])
-    job.loss.load_state_dict(weights["loss"])
-    return History(**state["history"])
-
-
-def _train_in_process(fabric, link: torch.Tensor, job: Job) -> None:
-    run = Run(fabric, job, link)
-    if (state := job.saved_state()) is not None:
-        run.restore(state)
-    run.train()
-
-
-def _stop_message(job: Job, history: History) -> str:
-    total = "" if job.total_steps is None else f" of {job.total_steps}"
-    epoch = min(len(history.epoch_loss) + 1, job.epochs)
-    where = f"stopped after step {history.steps}{total} (epoch {epoch})"
-    if job.path is None:
-        return f"{where}; nothing was saved, as checkpoint=None; the network holds the weights so far"
-    return f"{where}; saved to {job.path}; call fit again with the same arguments to go on"
+def _explained(error: BaseException, history: History, epochs: int, total: int | None, save: Resume | None):
+    """What to raise for an error: it says where training stands."""
+    epoch = min(len(history.epoch_loss) + 1, epochs)
+    if isinstance(error, KeyboardInterrupt):
+        of = "" if total is None else f" of {total}"
+        left = (
+            "nothing was saved, as save=None; the network holds the weights so far"
+            if save is None
+            else save.left(history)
+        )
+        return KeyboardInterrupt(f"stopped after step {history.steps}{of} (epoch {epoch}); {left}")
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code is steps.__code__]
+    if not frames:  # it did not come from a step
+        return error
+    embeddings = frames[0].f_locals.get("embeddings")
+    if embeddings is not None and not embeddings.isfinite().all():
+        return history.diverged("the embeddings are not finite numbers", history.steps + 1)
+    error.add_note(f"This happened in step {history.steps + 1} (epoch {epoch}) of fit.")
+    return error

@@ -1,55 +1,190 @@
-"""Checkpoint files: what `labkit.training.fit` writes so that an interrupted run goes on as if nothing had happened.
+"""Saving a run and going on with it: on a CPU bit for bit as if nothing had happened.
 
-Three things make that exact. The file is written atomically: a process killed in the middle of writing leaves the old
-checkpoint whole. It holds every random state beside weights, optimizer and schedule. And it holds a fingerprint of the
-run, so that it is never continued with another network, loss or dataset. It is read without running code from the
-file (`weights_only=True`).
+Two things make that exact. The file is written atomically: a process killed in the middle of writing leaves the old one
+whole. And it holds every random state beside weights, optimizer and schedule. It is read without running code from it
+(`weights_only=True`).
 """
 
-import functools
+import dataclasses
 import glob
-import inspect
+import io
 import os
 import random
-import zlib
-from collections.abc import Iterable
-from itertools import chain
+import signal
+import threading
+import time
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-FORMAT = "labkit checkpoint 1"
+from labkit import checks
+from labkit.training.device import place_of, world_size
+from labkit.training.history import History
+from labkit.training.sharded import of_all_processes, rank
+
+FORMAT = "labkit checkpoint 2"
+
+
+class Resume:
+    """Where `fit` saves a run, and from where it goes on.
+
+    path: of the file. A run that is finished there returns at once; with more epochs it goes on, unless it has a
+        schedule, which more epochs would make another one.
+    every: steps between two saves; default: the end of every epoch. Only a labkit.data.Batches can be taken up within
+        an epoch; with other batches a run is saved at the end of an epoch and goes on from there.
+    run_id: what makes this run the run it is beside its arguments, {name: plain value}.
+
+    The first Ctrl-C waits for the end of the step and saves the run; a second one leaves the file as it was.
+    Raises ValueError for arguments that do not fit. `fit` raises it for a file that is damaged or of another run, and
+    OSError, with the file's name, for one that cannot be written.
+
+    >>> Resume("build/run.ckpt", every=50, run_id={"table": "center"}).path.name
+    'run.ckpt'
+    """
+
+    def __init__(self, path: str | Path, every: int | None = None, run_id: dict | None = None):
+        self.path, self.run_id = Path(path), run_id or {}
+        self.every = every if every is None else checks.whole("every", every)
+        if self.path.is_dir():
+            raise ValueError(f"path: got the folder {self.path}, expected the name of a file")
+
+    # ---- how `fit` uses it
+
+    def begin(self, modules, made: dict, batches, epochs: int, settings: dict) -> tuple[History, int, dict | None]:
+        """The run so far, or a new one: its history, the steps done in the epoch that runs, the best weights.
+
+        modules: network and loss. made: {"optimizer": ..., "schedule": ... or None}. They take up their states.
+        """
+        optimizer, schedule = made["optimizer"], made["schedule"]
+        self.parts = {"modules": modules, "optimizer": optimizer} | ({"schedule": schedule} if schedule else {})
+        self.exact = hasattr(batches, "iterate")
+        if self.every is not None and not self.exact:
+            raise ValueError(f"every: got {self.every}, expected None for batches that are not labkit.data.Batches")
+        known = {"schedule": schedule and type(schedule).__name__, "epochs": epochs if schedule else "any"}
+        known |= {"modules": modules, "optimizer": optimizer, "processes": world_size()} | settings | self.run_id
+        known |= batches.describe() if hasattr(batches, "describe") else {}
+        self.known = {name: str(value) for name, value in known.items()}
+        self.device, self.asked, self.saved, self.begun = place_of(modules)[0], 0, None, time.perf_counter()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)  # of a writer that was killed
+        return self._restored(load(self.path), epochs) if self.path.exists() else (History(), 0, None)
+
+    def after(self, history: History, number: int, best: dict | None) -> None:
+        """Save the run where it is time to: after step `number` of an epoch, or with number 0 after the epoch.
+
+        Raises KeyboardInterrupt when Ctrl-C was pressed meanwhile.
+        """
+        if number:
+            due = self.exact and (self.asked or (self.every is not None and history.steps % self.every == 0))
+        else:
+            due = self.asked or self.every is None or history.stopped
+        if due:
+            self._write(history, number, best)
+        if number == 0:
+            self.begun = time.perf_counter()
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> "Resume":
+        """From here on, a first Ctrl-C waits for `after`. Only in the main thread does Python give it to anybody."""
+        self.before = signal.getsignal(signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        if not main or self.before in (None, signal.SIG_IGN) or world_size() > 1:  # torchrun stops all its processes
+            self.before = None
+        else:
+            signal.signal(signal.SIGINT, self._interrupted)
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def left(self, history: History) -> str:
+        """What a stopped run says of its file."""
+        if self.saved is None:
+            return f"nothing was saved to {self.path} yet; the network holds the weights so far"
+        there = "saved" if self.saved == history.steps else f"step {self.saved} is saved"
+        return f"{there} to {self.path}; call fit again with the same arguments to go on"
+
+    def _interrupted(self, *signal_and_frame) -> None:
+        self.asked += 1
+        if self.asked > 1:
+            raise KeyboardInterrupt
+
+    def _restored(self, state: dict, epochs: int) -> tuple[History, int, dict | None]:
+        if state["known"] != self.known:
+            raise ValueError(
+                f"save: {self.path} belongs to another run. {_difference(state['known'], self.known)}. "
+                "Give this run a file of its own, or delete that one"
+            )
+        history, number = History(**state["history"]), state["number"]
+        begun = len(history.epoch_loss) + (number > 0)
+        if begun > epochs:
+            raise ValueError(f"epochs: got {epochs}, but the run in {self.path} is already in epoch {begun}")
+        if history.stopped != "patience":
+            history.stopped = "epochs" if len(history.epoch_loss) == epochs else ""
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"save: {self.path} belongs to another run: {error}") from error
+        set_random_states(state["random"][rank()], self.device)
+        self.saved = history.steps
+        return history, number, state["best"]
+
+    def _write(self, history: History, number: int, best: dict | None) -> None:
+        if number:
+            history.fetch(number)
+        so_far = dataclasses.asdict(history)
+        for name in ("seconds", "training_seconds") if number else ():  # of the epoch that runs
+            so_far[name] += time.perf_counter() - self.begun
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        random_of_all = of_all_processes(random_states(self.device))
+        if rank() == 0:
+            rest = {"known": self.known, "random": random_of_all, "number": number, "history": so_far, "best": best}
+            save({**states, **rest}, self.path)
+        of_all_processes(None)  # nobody goes on to read a file that is still being written
+        self.saved = history.steps
+
+
+def _difference(made_with: dict[str, str], now: dict[str, str]) -> str:
+    """The first line in which two runs differ."""
+    name = next(name for name in {**made_with, **now} if made_with.get(name) != now.get(name))
+    lines = zip_longest(*(known.get(name, "nothing").splitlines() for known in (made_with, now)), fillvalue="nothing")
+    before, after = next((before.strip(), after.strip()) for before, after in lines if before != after)
+    return f"{name}: it was made with {before}, this call has {after}"
+
+
+# ---- the file
 
 
 def save(state: dict, path: Path) -> None:
     """Write `state` (tensors, numbers, text, lists, dicts) to `path`.
 
     The file is the old one or the new one, never half of one: the new one is written beside the old one, forced onto
-    the disk, and put in its place by one renaming.
+    the disk, and put in its place by one renaming. Raises OSError, with the file's name, where that fails.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = io.BytesIO()  # torch would say nothing of a full disk
+    torch.save({"format": FORMAT, **_plain(state)}, content)
     try:
         with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **_plain(state)}, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"the run cannot be saved: {error.strerror}", str(path)) from error
         raise
-    if os.name == "posix":  # the renaming itself must reach the disk too; Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _plain(value):
-    """The same with Python's numbers in place of numpy's (a rate from np.logspace), which would not be read back."""
+    """The same with Python's numbers instead of numpy's (a rate from np.logspace), which would not be read back."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) is dict:
@@ -57,153 +192,38 @@ def _plain(value):
     return [_plain(item) for item in value] if type(value) is list else value
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete the temporary files that killed writers of `path` have left."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def load(path: Path) -> dict:
-    """Read a checkpoint onto the CPU. Raises ValueError when the file is damaged or is no checkpoint of `fit`."""
-    advice = "Use another file name, delete the file, or pass resume=False to start anew"
+    """Read a file of `save` onto the CPU. Raises ValueError when it is damaged or something else."""
+    advice = "Use another file name, or delete the file to start anew"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch raises half a dozen kinds, depending on where the file is broken
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"checkpoint: {path} cannot be read: it is damaged or no checkpoint ({reason}). {advice}"
-        ) from error
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise ValueError(f"save: {path} cannot be read, it is damaged or no checkpoint ({reason}). {advice}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError(f"checkpoint: {path} was not written by this version of fit. {advice}")
+        raise ValueError(f"save: {path} was not written by this version of fit. {advice}")
     return state
 
 
 # ---- random states
 
 
-def random_states(device: torch.device, batches: Iterable = ()) -> dict:
-    """The states of all generators that training may draw from: of torch, Python, numpy, the device, the loader."""
-    numpy_state = np.random.get_state(legacy=False)
-    key = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))  # a numpy array would not be read back
+def random_states(device: torch.device) -> dict:
+    """The states of all generators that training may draw from: torch's, Python's, numpy's and the device's."""
     return {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": key}},
+        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()],
         "device": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
-        "loader": [generator.get_state() for generator in _generators(batches)],
     }
 
 
-def set_random_states(states: dict, device: torch.device, batches: Iterable = ()) -> None:
+def set_random_states(states: dict, device: torch.device) -> None:
     """Put all generators back into the `states` that `random_states` returned."""
-    numpy_state = states["numpy"]
-    key = numpy_state["state"]["key"].numpy().astype(np.uint32)
     torch.set_rng_state(states["torch"])
     random.setstate(states["python"])
-    np.random.set_state({**numpy_state, "state": {**numpy_state["state"], "key": key}})
+    np.random.set_state(tuple(states["numpy"]))
     if states["device"] is not None and device.type != "cpu":
         torch.get_device_module(device).set_rng_state(states["device"])
-    for generator, state in zip(_generators(batches), states["loader"], strict=True):
-        generator.set_state(state)
-
-
-def _generators(batches: Iterable) -> list[torch.Generator]:
-    """A DataLoader's own generators: its own, its sampler's, its batch sampler's."""
-    owners = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
-    found = {
-        id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, torch.Generator)
-    }
-    return list(found.values())
-
-
-# ---- fingerprints
-
-
-def fingerprint(**parts) -> dict[str, str]:
-    """What a run is made of, in words: {"network": "LeNet", "loss.margin": "0.2", "optimizer.0.lr": "0.001", ...}.
-
-    Describes modules (their layers' settings, their parameters' shapes), optimizers, schedules, DataLoaders, functions
-    (with the constants inside them), tensors (with a checksum), containers and plain values. Weights are left out:
-    a run may be continued from a network with other weights, since the checkpoint brings its own.
-    """
-    words = {}
-    for name, value in parts.items():
-        _describe(name, value, words)
-    return words
-
-
-def differences(made_with: dict[str, str], now: dict[str, str]) -> list[str]:
-    """One line for each point in which two fingerprints differ, the more general one where one contains the other."""
-    names = [name for name in {**made_with, **now} if made_with.get(name) != now.get(name)]
-    inner = {name for name in names if any(name.startswith(f"{outer}.") for outer in names)}
-    return [
-        f"{name}: the checkpoint was made with {made_with.get(name, 'none')}, this call has {now.get(name, 'none')}"
-        for name in names
-        if name not in inner
-    ]
-
-
-def _describe(name: str, value, words: dict[str, str]) -> None:
-    if value is None or isinstance(value, bool | int | float | complex | str | torch.dtype):
-        words[name] = repr(value)
-    elif isinstance(value, torch.Tensor | np.ndarray):
-        tensor = torch.as_tensor(value).detach().cpu().contiguous()
-        words[name] = f"{_shape(tensor)}, checksum {zlib.crc32(tensor.flatten().view(torch.uint8).numpy()):08x}"
-    elif isinstance(value, nn.Module):
-        for path, module in value.named_modules(prefix=name):
-            words[path] = type(module).__name__
-            _describe_fields(path, vars(module), words, leave_out=("training",))
-        for path, tensor in chain(value.named_parameters(prefix=name), value.named_buffers(prefix=name)):
-            words[path] = _shape(tensor)
-    elif isinstance(value, torch.optim.Optimizer):
-        words[name] = type(value).__name__
-        for number, group in enumerate(value.param_groups):
-            _describe(f"{name}.{number}", {**group, "params": len(group["params"])}, words)
-    elif isinstance(value, torch.optim.lr_scheduler.LRScheduler):
-        words[name] = type(value).__name__
-        _describe_fields(name, vars(value), words, leave_out=("optimizer",))
-        _describe(f"{name}.schedulers", getattr(value, "_schedulers", []), words)  # of SequentialLR and the like
-    elif isinstance(value, DataLoader):
-        words[name] = type(value).__name__
-        words[f"{name}.sampler"] = type(value.sampler).__name__
-        words[f"{name}.generators"] = str(len(_generators(value)))
-        for field in ("batch_size", "drop_last", "dataset"):
-            _describe(f"{name}.{field}", getattr(value, field), words)
-    elif isinstance(value, Dataset):
-        words[name] = f"{type(value).__name__} of {len(value) if hasattr(value, '__len__') else 'unknown'} items"
-        for field in ("tensors", "data", "targets", "classes", "indices", "dataset"):
-            if hasattr(value, field):
-                _describe(f"{name}.{field}", getattr(value, field), words)
-    elif isinstance(value, functools.partial):
-        _describe(name, [value.func, *value.args, value.keywords], words)
-    elif inspect.isfunction(value):  # the constants inside it and the variables it uses make the run what it is
-        used = inspect.getclosurevars(value)
-        inside = [*value.__code__.co_consts, *used.nonlocals.values(), *used.globals.values()]
-        plain = [
-            item for item in inside if isinstance(item, bool | int | float | str | tuple) and item != value.__doc__
-        ]
-        words[name] = f"{value.__qualname__} with {plain}"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _describe(f"{name}.{key}", item, words)
-    elif isinstance(value, list | tuple):
-        if len(value) > 32:
-            words[name] = f"{len(value)} values, checksum {zlib.crc32(repr(value).encode()):08x}"
-        else:
-            for number, item in enumerate(value):
-                _describe(f"{name}.{number}", item, words)
-    else:
-        words[name] = type(value).__name__
-
-
-def _describe_fields(name: str, fields: dict, words: dict[str, str], leave_out: tuple[str, ...]) -> None:
-    for field, item in fields.items():
-        if not field.startswith("_") and field not in leave_out:
-            _describe(f"{name}.{field}", item, words)
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    frozen = ", frozen" if isinstance(tensor, nn.Parameter) and not tensor.requires_grad else ""
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}{frozen}"

@@ -80,7 +80,7 @@ def test_a_record_names_the_precision_in_which_its_run_was_computed(table, preci
     monkeypatch.setattr(runner, "_checkpoint", lambda *arguments: None)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     job = trial.Job(table, "full", "mnist", BASELINE, "final", 0, 0)
-    assert runner._run(job, None, "cpu", 1, None)["about"]["precision"] == precision
+    assert runner._run(job, None, "cpu", None)["about"]["precision"] == precision
 
 
 def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
@@ -185,7 +185,7 @@ def test_the_record_of_an_ensemble_names_what_decides_it():
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
-        ensembling.run(replace(jobs[0], size="tiny"), processes=2)
+        runner.share(TABLES["distancing"], 2, [])
 
 
 def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, mo
 def command(folder, *words):
     return [
         "-m",
-        "labkit",
+        "course",
         "measure",
         "center",
         "--size",
@@ -281,10 +281,9 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
-def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(finished, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu")
-    done = subprocess.run([*torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
+    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu", "--devices", "2")
+    done = subprocess.run([sys.executable, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
     assert [store.key(record) for record in two] == [store.key(record) for record in one]
@@ -294,13 +293,7 @@ def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(fin
             assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
     assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
-
-
-def test_a_run_shared_by_new_processes_is_that_of_one(finished, monkeypatch):
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # forked, as in a notebook: seconds quicker than new ones
-    job = trial.Job("center", "tiny", "digits", BASELINE, "final", 0, 1)
-    one, two = (trial.run(job, device="cpu", processes=count) for count in (None, 2))
-    assert two["processes"] == 2 and two["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+    assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
 # ---- what is committed

@@ -14,7 +14,7 @@ from course.notebooks import labs, read
 from tools.breaks import breaks_of, claims_of
 
 MARK = re.compile(r"<!--\s*(claim|source):\s*(.*?)\s*-->", re.S)
-BOLD = re.compile(r"\*\*(?=\S)(.+?)\*\*", re.S)
+BOLD = re.compile(r"\*\*(?=\S)(.+?)\*\*(?!:)", re.S)  # what a colon follows leads in, and concludes nothing
 MOST_WORDS_OF_A_TERM = 3
 MARKED = [path for path in labs() if breaks_of(path.stem[:2])]
 
@@ -91,6 +91,7 @@ PARTS = {
         "## The verdict\n\n| says | verdict |\n|---|---|\n| this | yes <!-- claim: The second --> |\n| that | no |",
         1,
     ),
+    "lead-in": ("**Look down each column**: what do you see?", 0),
     "question": ("**Which of the four losses wins here?**", 0),
     "exercise": ("## Exercises\n\n**The likely mistake is a sum here.**", 0),
 }

@@ -58,7 +58,7 @@ def usual_loader(images: Images, used: Recipe, workers: int) -> DataLoader:
 
 def made(used: Recipe, images: Images) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    return parts.network(used.network, images, DIM), SoftmaxLoss(10, DIM)
+    return networks.network(used.network, images, DIM), SoftmaxLoss(10, DIM)
 
 
 def usual(used: Recipe, images: Images, loader: DataLoader, device: torch.device) -> int:
@@ -81,7 +81,8 @@ def usual(used: Recipe, images: Images, loader: DataLoader, device: torch.device
 def ours(used: Recipe, images: Images, device: torch.device) -> int:
     network, loss = made(used, images)
     batches = Batches(images.to(device), **used.batches, augment=used.augment)
-    fit(network, loss, batches, 1, parts.optimizer(used, 1.0), parts.schedule(used), device=device, progress=False)
+    made_of = {"optimizer": parts.optimizer(used, 1.0), "schedule": parts.schedule(used)}
+    fit(network, loss, batches, 1, **made_of, device=device, progress=False)
     return len(batches) * used.batches["batch_size"]
 
 

@@ -1,1 +1,4 @@
-"""Where the datasets come from: files, formats, addresses."""
+"""Behind labkit.data.load: addresses (catalog), files and downloads (files), readers (formats, pictures).
+
+Labs call nothing here.
+"""

@@ -110,16 +110,17 @@ def test_statistics_of_the_peer_in_pytorch_metric_learning(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (dict(), "expected either batch_size alone or the other two"),
-        (dict(batch_size=4, classes_per_batch=2, samples_per_class=2), "expected either batch_size alone"),
-        (dict(classes_per_batch=2), "expected either batch_size alone"),
-        (dict(batch_size=2, samples_per_class=2), "expected either batch_size alone"),
+        (dict(), "got none, expected batch_size alone or the other two"),
+        (dict(batch_size=4, classes_per_batch=2, samples_per_class=2), "expected batch_size alone"),
+        (dict(classes_per_batch=2), "got classes_per_batch, expected batch_size alone"),
+        (dict(samples_per_class=2), "got samples_per_class, expected batch_size alone"),
+        (dict(batch_size=2, samples_per_class=2), "got batch_size and samples_per_class, expected batch_size alone"),
         (dict(batch_size=13), "batch_size: got 13, expected at most the 12 images"),
-        (dict(batch_size=0), "batch_size: got 0, expected a whole number from 1 on"),
-        (dict(batch_size=2.0), "batch_size: got 2.0, expected a whole number"),
+        (dict(batch_size=0), "batch_size.* got 0"),
+        (dict(batch_size=2.0), r"batch_size.* got 2\.0"),
         (dict(classes_per_batch=4, samples_per_class=2), "classes_per_batch: got 4, expected at most the 3 classes"),
-        (dict(batch_size=4, steps=0), "steps: got 0"),
-        (dict(batch_size=4, seed=-1), "seed: got -1"),
+        (dict(batch_size=4, steps=0), "steps.* got 0"),
+        (dict(batch_size=4, seed=-1), "seed.* got -1"),
         (dict(batch_size=4, world_size=3), "world_size: got 3, expected a number that divides the 4 images"),
         (dict(batch_size=4, rank=2, world_size=2), "rank: got 2 of world_size 2"),
     ],
@@ -442,5 +443,5 @@ def test_every_image_gets_its_own_draw():
     ],
 )
 def test_settings_outside_their_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: got"):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))}.* got"):
         Augment(**wrong)

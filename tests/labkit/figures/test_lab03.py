@@ -1,12 +1,10 @@
 """labkit.figures.lab03: the surfaces and paths of lab 03, what is in its pictures, and the race under sliders."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
+from pictures import pixels
 
 from labkit.figures import lab03 as plots
 from labkit.optimizers import SGD, Adam
@@ -78,8 +76,7 @@ def test_descend_ends_where_the_optimizer_diverges():
 def test_paths_start_minima_and_steps_are_drawn():
     surface = plots.SURFACES["saddle"]
     lines = {"a": plots.descend(surface, lambda p: SGD(p, 0.1), 9), "b": np.zeros((2, 2))}
-    (axes,) = drawn(plots.paths(surface, lines, title="two"))
-    assert axes.get_title() == "two"
+    (axes,) = drawn(plots.paths(surface, lines))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter x", "parameter y")
     assert (*axes.get_xlim(), *axes.get_ylim()) == surface.limits
     stars, start, *drawn_lines = axes.lines
@@ -116,7 +113,7 @@ def test_a_landscape_joins_each_start_to_its_end():
 
 def test_the_race_shows_both_paths_and_their_heights():
     surface = plots.bowl((1.0, 4.0))
-    draw = plots.race_scene(surface, longest=50)
+    draw = plots._race_scene(surface)
     first = plots.descend(surface, lambda p: SGD(p, 0.1), 10)
     second = plots.descend(surface, lambda p: Adam(p, 0.1), 30)
     figure = draw(("one", first), ("two", second))
@@ -133,7 +130,7 @@ def test_the_race_shows_both_paths_and_their_heights():
     title = left.get_title(loc="left").splitlines()
     assert title[0] == f"one (blue, solid): {surface.height(*first[-1]):.2g} after step 10"
     assert title[1] == f"two (red, dashed): {surface.height(*second[-1]):.2g} after step 30"
-    assert right.get_xlim() == (0, 50) and right.get_yscale() == "log"
+    assert right.get_xlim() == (0, 200) and right.get_yscale() == "log"
     assert right.get_xlabel() == "step" and right.get_ylabel() == "height above the lowest minimum"
     assert draw(("one", second), ("two", first)) is figure  # the scene stays, only what moves is changed
     assert points(tracks[0]) == pytest.approx(second)
@@ -142,19 +139,15 @@ def test_the_race_shows_both_paths_and_their_heights():
 def test_heights_in_the_race_are_above_the_lowest_minimum():
     surface = plots.SURFACES["saddle"]
     at_the_minimum = np.array([[0.0, 0.0], [0.0, 1.0]])
-    _, right = drawn(plots.race_scene(surface)(("a", at_the_minimum), ("b", at_the_minimum)))
+    _, right = drawn(plots._race_scene(surface)(("a", at_the_minimum), ("b", at_the_minimum)))
     assert right.lines[0].get_ydata() == pytest.approx([0.25, 1e-12])  # 0 cannot be drawn on a logarithmic axis
 
 
 # --- The race under sliders ---------------------------------------------------------------------------------------
 
 
-def pixels(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
-
-
 def test_every_control_changes_the_picture():
-    widget = plots.race(steps=40)
+    widget = plots.race().set(steps=40)
     assert widget.values["first"] == "momentum" and widget.values["second"] == "Adam"
     assert widget.values["surface"] == "valley" and widget.values["steps"] == 40
     changes = [
@@ -172,13 +165,13 @@ def test_every_control_changes_the_picture():
         assert widget.error.value == ""
         assert (pixels(widget) != before).any(), change
     # Nothing of the frames before is left in the picture.
-    fresh = plots.race(first="gradient descent", second="RMSProp", surface="saddle", steps=80)
+    fresh = plots.race().set(first="gradient descent", second="RMSProp", surface="saddle", steps=80)
     fresh.set(first_rate=0.003, second_rate=0.3, momentum=0.5)
     assert np.array_equal(pixels(widget), pixels(fresh))
 
 
 def test_what_the_race_shows_is_what_the_optimizers_do():
-    widget = plots.race(steps=30)
+    widget = plots.race().set(steps=30)
     title = widget._figure.axes[0].get_title(loc="left")
     path = plots.descend(plots.SURFACES["valley"], lambda p: SGD(p, 0.01, 0.9), 30)
     assert f"momentum (blue, solid): {plots.SURFACES['valley'].height(*path[-1]):.2g} after step 30" in title
@@ -187,7 +180,7 @@ def test_what_the_race_shows_is_what_the_optimizers_do():
 
 
 def test_a_run_that_diverges_is_called_so():
-    widget = plots.race(first="gradient descent", steps=50).set(first_rate=0.1)
+    widget = plots.race().set(first="gradient descent", steps=50).set(first_rate=0.1)
     first, second = widget._figure.axes[0].get_title(loc="left").splitlines()
     assert first.startswith("gradient descent, diverged (blue") and not first.endswith("step 50")
     assert second.startswith("Adam (red") and second.endswith("after step 50")

@@ -1,60 +1,16 @@
-"""labkit.figures.lab05: the planes show the points, and the choice of weight and the slider move the picture."""
-
-import io
+"""labkit.figures.lab05: the choice of weight and the slider choose the plane."""
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
-from PIL import Image
+from pictures import pixels
 
-from labkit import figures
-from labkit.figures import drawing
 from labkit.figures import lab05 as plots
 
 RANDOM = np.random.default_rng(0)
 CLASSES = ["zero", "one", "two"]
 LABELS = np.array([0, 1, 1, 0, 0])  # no row of class two
 POINTS = {"small": RANDOM.normal(size=(5, 2)), "large": torch.tensor(100 * RANDOM.normal(size=(5, 2)))}
-
-
-def test_planes_hold_the_points():
-    figure = plots.planes(POINTS, LABELS, CLASSES)
-    assert isinstance(figure, Figure) and len(figure.axes) == 2
-    for axes, (title, points) in zip(figure.axes, POINTS.items(), strict=True):
-        points = np.asarray(points)
-        assert axes.get_title() == title
-        assert axes.get_xlabel() == "embedding, first dimension"
-        assert axes.get_ylabel() == "embedding, second dimension"
-        assert axes.get_aspect() == 1
-        for c, line in enumerate(axes.lines):
-            assert np.allclose(np.stack(line.get_data(), 1), points[LABELS == c])
-            assert line.get_color() == drawing.COLORS[c] and line.get_marker() == drawing.MARKERS[c]
-        names = {text.get_text(): text.get_position() for text in axes.texts}
-        assert list(names) == ["zero", "one"]
-        assert np.allclose(names["one"], points[LABELS == 1].mean(0))
-    assert np.abs(figure.axes[1].get_xlim()).max() > 10 * np.abs(figure.axes[0].get_xlim()).max(), "scales of their own"
-
-
-@pytest.mark.parametrize(("number", "columns", "inches"), [(1, 1, (5, 5)), (3, 2, (10, 10)), (3, 3, (15, 5))])
-def test_planes_stand_in_columns(number, columns, inches):
-    points = {f"plane {n}": POINTS["small"] for n in range(number)}
-    figure = plots.planes(points, LABELS, CLASSES, columns)
-    assert len(figure.axes) == number and tuple(figure.get_size_inches()) == inches
-    assert figures.png(figure, 0.3).startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    ("points", "words"),
-    [
-        ({}, "embeddings: got nothing"),
-        ({"a": np.zeros((4, 2))}, r"embeddings\['a'\]: got shape \(4, 2\), expected \(5, 2\)"),
-        ({"a": np.full((5, 2), np.nan)}, r"embeddings\['a'\]: got values that are not finite"),
-    ],
-)
-def test_bad_planes(points, words):
-    with pytest.raises(ValueError, match=words):
-        plots.planes(points, LABELS, CLASSES)
 
 
 SEQUENCES = {
@@ -66,10 +22,6 @@ SEQUENCES = {
 def cloud(widget, c=0):
     line = widget._figure.axes[0].lines[c]
     return np.stack(line.get_data(), 1)
-
-
-def pixels(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
 
 
 def test_weight_and_epoch_choose_the_plane():

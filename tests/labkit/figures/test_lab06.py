@@ -1,6 +1,5 @@
 """labkit.figures.lab06: surfaces, maps and widgets show the numbers of the losses and of the maps."""
 
-import io
 import math
 
 import numpy as np
@@ -8,17 +7,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
-from PIL import Image
+from pictures import pixels
 
 from labkit.embeddings import l2, unit_bounce, unit_range
 from labkit.figures import drawing
 from labkit.figures import lab06 as plots
 from labkit.losses.exponential_triplet import ExponentialTripletLoss
-
-
-def pixels(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
-
 
 # --- surfaces -----------------------------------------------------------------------------------------------------
 
@@ -46,12 +40,10 @@ def test_the_exponential_surface_is_the_loss(p, q):
 def test_bad_surfaces():
     with pytest.raises(ValueError, match=r"c_n: got 1, expected a number from 0 to below 1"):
         plots.exponential_height(GRID, GRID, c_n=1)
-    with pytest.raises(ValueError, match="positive_weight: got -1"):
+    with pytest.raises(ValueError, match=r"positive_weight.*-1"):
         plots.exponential_height(GRID, GRID, positive_weight=-1)
-    with pytest.raises(ValueError, match="negative_weight: got -1"):
+    with pytest.raises(ValueError, match=r"negative_weight.*-1"):
         plots.exponential_height(GRID, GRID, negative_weight=-1)
-    with pytest.raises(ValueError, match=r"cut: got 1.5, expected a number from 0 to 1"):
-        plots.cut_surface(cut=1.5)
     with pytest.raises(ValueError, match="heights: got nothing"):
         plots.surfaces({})
 
@@ -64,7 +56,7 @@ def test_surfaces_are_drawn_side_by_side(monkeypatch):
     monkeypatch.setattr(
         Axes3D, "plot_surface", lambda axes, *xyz, **k: drawn.append(xyz) or plot_surface(axes, *xyz, **k)
     )
-    figure = plots.surfaces({"plane": lambda p, q: p + 2 * q, "high": lambda p, q: 100 * p}, turn=30)
+    figure = plots.surfaces({"plane": lambda p, q: p + 2 * q, "high": lambda p, q: 100 * p})
     assert isinstance(figure, Figure)
     assert [axes.get_title() for axes in figure.axes] == ["plane", "high"]
     (p, q, plane), (_, _, high) = drawn
@@ -73,12 +65,12 @@ def test_surfaces_are_drawn_side_by_side(monkeypatch):
     low = plots.surfaces({"low": lambda p, q: 0.1 * p}).axes[0]
     assert low.get_zlim() == (0, 1) and figure.axes[0].get_zlim()[1] >= 3
     for axes in figure.axes:
-        assert axes.azim == 30 and axes.get_zlabel() == "loss"
+        assert axes.azim == -60 and axes.get_zlabel() == "loss"
         assert axes.get_xlabel() == "positive pair, p" and axes.get_ylabel() == "negative pair, q"
 
 
 def test_the_cuts_lie_on_the_surface():
-    space, flat = plots.cut_surface(0.2, 1.5, 0.5, turn=10, cut=0.3).axes
+    space, flat = plots._cut_surface(0.2, 1.5, 0.5, turn=10, cut=0.3).axes
     assert space.azim == 10
     fine = np.linspace(0, 1, 201)
     over_p = np.minimum(plots.exponential_height(fine, np.full(201, 0.3), 0.2, 1.5, 0.5), plots.HIGHEST)
@@ -116,51 +108,50 @@ def test_landing_is_the_map_along_one_direction():
     )
     assert np.allclose(plots.landing("Unit-Bounce, authors' limit", [1.5, 2.5]), [0.5, 0])
     assert np.allclose(plots.landing("Unit-Bounce", [0.5, 1.5, 2.5, 4.5]), [0.5, 0.5, -0.5, 0.5])
-    with pytest.raises(ValueError, match="name: got 'L3', expected one of L2, Unit-Range"):
+    with pytest.raises(ValueError, match=r"^name.*'L3'"):
         plots.landing("L3", lengths)
 
 
 def test_curves_of_lengths():
     names = ["Unit-Bounce", "Unit-Bounce, authors' code"]
-    (axes,) = plots.length_maps(names, radius=2.0, longest=4.0).axes
+    (axes,) = plots.length_maps(names).axes
     ours, theirs = axes.lines[:2]
     assert ours.get_label() == names[0] and theirs.get_label() == names[1]
     x, y = ours.get_data()
-    assert not np.isnan(y).any() and x[-1] == 8.0
-    assert np.allclose(y, plots.landing(names[0], x, 2.0))
+    assert not np.isnan(y).any() and x[-1] == 5.0
+    assert np.allclose(y, plots.landing(names[0], x))
     x, y = theirs.get_data()
     gaps = x[np.flatnonzero(np.isnan(y)) + 1]
-    assert np.allclose(gaps, [4, 6, 8], atol=0.01), "the jumps stay open"
+    assert np.allclose(gaps, [2, 3, 4, 5], atol=0.01), "the jumps stay open"
     drawn = ~np.isnan(y)
-    assert np.allclose(y[drawn], plots.landing(names[1], x[drawn], 2.0))
+    assert np.allclose(y[drawn], plots.landing(names[1], x[drawn]))
     assert axes.get_xlabel() == "length before" and axes.get_ylabel() == "place after, along its direction"
 
 
 def test_colors_of_places():
-    colors = plots.place_colors(np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [2.0, 0.0], [0.5, 0.0]]))
+    colors = plots._place_colors(np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [2.0, 0.0], [0.5, 0.0]]))
     assert np.allclose(colors[0], 0.92), "the center is white"
     assert np.allclose(colors[1], [0.92, 0, 0]) and np.allclose(colors[2], [0, 0.92, 0.92])
     assert np.allclose(colors[3], colors[1])
     assert np.allclose(colors[4], [0.92, 0.46, 0.46])
-    assert np.allclose(plots.place_colors(np.array([[1.0, 0.0]]), radius=2.0), colors[4])
 
 
 def test_the_plane_is_colored_by_where_it_goes():
-    figure = plots.plane_maps(["L2", "Unit-Bounce"], radius=1.0, limit=3.0)
+    figure = plots.plane_maps(["L2", "Unit-Bounce"])
     assert [axes.get_title() for axes in figure.axes] == ["L2", "Unit-Bounce"]
-    side = np.linspace(-3, 3, 240)
+    side = np.linspace(-4, 4, 240)
     for axes, function in zip(figure.axes, (l2, unit_bounce), strict=True):
         (image,) = axes.images
-        assert image.origin == "lower" and list(image.get_extent()) == [-3, 3, -3, 3]
+        assert image.origin == "lower" and list(image.get_extent()) == [-4, 4, -4, 4]
         for row, column in ((20, 30), (150, 200), (200, 7)):
             place = function(torch.tensor([side[column], side[row]])).numpy()
-            assert np.allclose(image.get_array()[row, column], plots.place_colors(place), atol=1e-6)
+            assert np.allclose(image.get_array()[row, column], plots._place_colors(place), atol=1e-6)
         assert np.hypot(*axes.lines[0].get_data()) == pytest.approx(1.0)
         assert axes.get_xlabel() == "x₁ before" and axes.get_ylabel() == "x₂ before"
 
 
 def test_the_scene_shows_the_point_before_and_after():
-    draw = plots.range_scene()
+    draw = plots._range_scene()
     figure = draw("Unit-Bounce", 2.6, 1.0)
     left, right = figure.axes
     curve, dot = left.lines[1:3]

@@ -1,50 +1,21 @@
 """labkit.figures.lab08: charges, targets, regions and galleries show the numbers; sliders move the pictures."""
 
-import io
 import math
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
+from pictures import pixels
 
 from labkit.centroids import charge_simulation, energy, evenly_distributed
-from labkit.figures import drawing
 from labkit.figures import lab08 as plots
+from labkit.figures.embedding import project
 
 LABELS = np.array([0, 1, 1, 0, 0])  # no row of class two
 CLASSES = ["zero", "one", "two"]
 RANDOM = np.random.default_rng(0)
 RUNS = {"sphere": charge_simulation(4, 3, steps=20), "circle": charge_simulation(5, 2, steps=20).numpy()}
-
-
-def pixels(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("RGB")).astype(int)
-
-
-# --- spheres ------------------------------------------------------------------------------------------------------
-
-
-def test_the_plane_is_seen_as_it_is():
-    points = RANDOM.normal(size=(4, 2))
-    flat, near = plots.project(points, turn=77)
-    assert np.array_equal(flat, points) and not near.any()
-
-
-def test_a_sphere_is_seen_turned():
-    points = RANDOM.normal(size=(6, 3))
-    flat, near = plots.project(points, turn=30)
-    seen = np.column_stack([flat, near])
-    assert np.allclose(seen @ seen.T, points @ points.T), "a rotation"
-    (pole, _), front = plots.project([[0, 0, 1], [0, -1, 0]], turn=0)
-    assert np.allclose(pole, [0, math.cos(plots.LEAN)]) and (front > 0).all(), "the upper pole leans towards the viewer"
-    assert np.allclose(plots.project([[0, -1, 0]], turn=90)[0][0], plots.project([[1, 0, 0]], turn=0)[0][0])
-    more = np.column_stack([points, RANDOM.normal(size=(6, 2))])
-    assert np.allclose(plots.project(more, 30)[0], flat), "the first three of more dimensions"
-    with pytest.raises(ValueError, match="points: got 1 dimensions, expected at least 2"):
-        plots.project([[1.0]])
 
 
 def test_cosines_of_pairs():
@@ -57,24 +28,24 @@ def test_cosines_of_pairs():
 
 def test_the_strip_shows_the_steps():
     run = RUNS["sphere"]
-    figure = plots.charge_strip(run, [0, 5, 20], turn=10)
+    figure = plots.charge_strip(run, [0, 5, 20])
     assert isinstance(figure, Figure) and len(figure.axes) == 3
     for axes, step in zip(figure.axes, (0, 5, 20), strict=True):
         assert axes.get_title() == f"step {step}\nenergy {energy(run[step]):.3f}"
-        flat, near = plots.project(run[step], 10)
-        pale, bright = axes.lines[-2:]
-        assert np.allclose(np.transpose(pale.get_data()), flat[near < 0])
-        assert np.allclose(np.transpose(bright.get_data()), flat[near >= 0])
-        assert pale.get_alpha() < 1
+        flat, near = project(run[step])
+        hollow, filled = axes.lines[-2:]
+        assert np.allclose(np.transpose(hollow.get_data()), flat[near < 0])
+        assert np.allclose(np.transpose(filled.get_data()), flat[near >= 0])
+        assert hollow.get_markerfacecolor() == "white" != filled.get_markerfacecolor()
 
 
 def test_the_scene_shows_charges_and_all_their_pairs():
-    draw = plots.charge_scene(RUNS)
+    draw = plots._charge_scene(RUNS)
     for name, step in (("sphere", 0), ("circle", 20), ("sphere", 13)):
         figure = draw(name, step, 40)
         left, right = figure.axes
         points = np.asarray(RUNS[name][step])
-        flat, near = plots.project(points, 40)
+        flat, near = project(points, 40)
         _, globe, back, front = left.lines
         assert np.allclose(np.transpose(back.get_data()), flat[near < 0])
         assert np.allclose(np.transpose(front.get_data()), flat[near >= 0])
@@ -88,15 +59,15 @@ def test_the_scene_shows_charges_and_all_their_pairs():
 
 
 def test_more_than_three_dimensions_are_named():
-    figure = plots.charge_scene({"many": charge_simulation(6, 5, steps=2)})("many", 1, 0)
+    figure = plots._charge_scene({"many": charge_simulation(6, 5, steps=2)})("many", 1, 0)
     assert "(3 of 5 dimensions are drawn)" in figure.axes[0].get_title()
 
 
 def test_bad_runs():
     with pytest.raises(ValueError, match=r"runs: got \[21, 3\] steps, expected the same number in each"):
-        plots.charge_scene({"a": RUNS["sphere"], "b": RUNS["sphere"][:3]})
+        plots._charge_scene({"a": RUNS["sphere"], "b": RUNS["sphere"][:3]})
     with pytest.raises(ValueError, match="runs: got nothing"):
-        plots.charge_scene({})
+        plots._charge_scene({})
 
 
 def test_the_charge_explorer():
@@ -124,7 +95,7 @@ def test_rules_are_the_losses():
 
 
 def test_curves_of_target_and_loss():
-    left, right = plots.target_curves(cosine=0.25, scale=10, apart=60).axes
+    left, right = plots._target_curves(4, 0.25, 0.5, scale=10, apart=60).axes
     additive = next(line for line in left.lines if "AM" in line.get_label())
     theta, height = additive.get_data()
     assert np.allclose(height, 10 * (np.cos(np.radians(theta)) - 0.25))
@@ -150,15 +121,15 @@ def test_regions_with_and_without_a_gap():
     rows = np.eye(2)
     points = np.array([[1, 0.1], [1, 0.9], [0.9, 1], [0.1, 2], [-1, -1.1]])
     rules = plots.margin_rules()
-    softmax = plots.region_of(rules["softmax: cos θ"], points, rows)
+    softmax = plots._regions(rules["softmax: cos θ"], points, rows)
     assert softmax.tolist() == [1, 1, 2, 2, 1]
-    additive = plots.region_of(rules["AM-Softmax: cos θ - 0.35"], points, rows)
+    additive = plots._regions(rules["AM-Softmax: cos θ - 0.35"], points, rows)
     assert additive.tolist() == [1, 0, 0, 2, 0]
 
 
 def test_decision_regions_are_drawn():
     rules = plots.margin_rules()
-    figure = plots.decision_regions(rules, apart=80)
+    figure = plots.decision_regions(rules)
     assert len(figure.axes) == len(rules)
     gaps = []
     for axes, (name, rule) in zip(figure.axes, rules.items(), strict=True):
@@ -170,59 +141,13 @@ def test_decision_regions_are_drawn():
         rows = np.array([[-math.sin(half), math.cos(half)], [math.sin(half), math.cos(half)]])
         column, line = 40, 200
         side = np.linspace(-1.4, 1.4, 281)
-        assert shown[line, column] == plots.region_of(rule, [[side[column], side[line]]], rows)[0]
+        assert shown[line, column] == plots._regions(rule, np.array([[side[column], side[line]]]), rows)[0]
     assert gaps[0] < 0.02 < min(gaps[1:])
 
 
-# --- galleries ----------------------------------------------------------------------------------------------------
-
-
-POINTS = {"plane": RANDOM.normal(size=(5, 2)), "space": torch.tensor(RANDOM.normal(size=(5, 3)))}
-ROWS = {"plane": RANDOM.normal(size=(3, 2)), "space": RANDOM.normal(size=(3, 3))}
-
-
-def test_the_gallery_holds_the_points_and_the_rows():
-    figure = plots.gallery(POINTS, LABELS, CLASSES, ROWS, turn=25)
-    plane, space = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["plane", "space"]
-    assert plane.get_xlabel() and not space.axison
-
-    def drawn(axes, c):
-        mine = [line for line in axes.lines if line.get_color() == drawing.COLORS[c] and line.get_linestyle() == "None"]
-        assert {line.get_marker() for line in mine} == {drawing.MARKERS[c]}
-        return np.concatenate([np.transpose(line.get_data()) for line in mine])
-
-    unit = np.asarray(POINTS["space"]) / np.linalg.norm(POINTS["space"], axis=1, keepdims=True)
-    for axes, points in ((plane, POINTS["plane"]), (space, plots.project(unit, 25)[0])):
-        for c in (0, 1):
-            own = points[LABELS == c]
-            assert np.allclose(np.sort(drawn(axes, c), 0), np.sort(own, 0))
-        assert {text.get_text() for text in axes.texts} == {"zero", "one"}
-    lines = [line for line in plane.lines if len(line.get_xdata()) == 2 and to_hex(line.get_color()) == drawing.GRAY]
-    ends = np.array([[line.get_xdata()[1], line.get_ydata()[1]] for line in lines])
-    assert np.allclose(
-        ends / np.linalg.norm(ends, axis=1)[:, None],
-        ROWS["plane"] / np.linalg.norm(ROWS["plane"], axis=1)[:, None],
-    )
-
-
-@pytest.mark.parametrize(("number", "columns", "shape"), [(1, 3, (1, 1)), (4, 3, (2, 3)), (4, 2, (2, 2))])
-def test_the_gallery_stands_in_columns(number, columns, shape):
-    figure = plots.gallery({f"{n}": POINTS["plane"] for n in range(number)}, LABELS, CLASSES, columns=columns)
-    width, height = figure.get_size_inches()
-    assert (round(height / 4.1), round(width / 3.9)) == shape and len(figure.axes) == number
-
-
-def test_a_bad_gallery():
-    with pytest.raises(ValueError, match="embeddings: got nothing"):
-        plots.gallery({}, LABELS, CLASSES)
-    with pytest.raises(ValueError, match=r"embeddings\['plane'\]: got shape \(5, 2\), expected \(2, any\)"):
-        plots.gallery(POINTS, LABELS[:2], CLASSES)
-
-
 def test_the_space_explorer():
-    spheres = {"one": POINTS["space"], "other": RANDOM.normal(size=(5, 3))}
-    widget = plots.space_explorer(spheres, LABELS, CLASSES, {name: ROWS["space"] for name in spheres})
+    spheres = {name: RANDOM.normal(size=(5, 3)) for name in ("one", "other")}
+    widget = plots.space_explorer(spheres, LABELS, CLASSES, {name: RANDOM.normal(size=(3, 3)) for name in spheres})
     for change in ({"turn": 90}, {"loss": "other"}):
         before = pixels(widget)
         assert (pixels(widget.set(**change)) != before).any(), change

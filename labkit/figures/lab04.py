@@ -1,0 +1,281 @@
+"""Pictures of lab 04: distances of pairs and their ROC curve, a triplet in the plane, the triplet loss as a surface."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Polygon
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
+
+from labkit import checks
+from labkit.figures.drawing import Draw, array, items, new_axes
+from labkit.figures.embedding import PLANE
+from labkit.figures.live import Live, live
+from labkit.figures.style import BLUE, DIFFERENT, GRAY, INK, NAME, ORANGE, OUTLINE, SAME, looks, styled
+
+
+@styled
+def distance_histogram(same: ArrayLike, different: ArrayLike) -> Figure:
+    """Draws the distances of pairs of the same class and of different classes, each kind adding up to 100 %.
+
+    same, different: (P,) distances.
+
+    >>> distance_histogram([0.1, 0.9], [0.8, 1.2]).axes[0].get_xlabel()
+    'distance of the pair'
+    """
+    same, different = array("same", same, None), array("different", different, None)
+    for name, distances in (("same", same), ("different", different)):
+        if not len(distances):
+            raise ValueError(f"{name}: got no distance, expected at least one")
+    figure, axes = new_axes(9, 4.8, xlabel="distance of the pair", ylabel="pairs of that kind (%)")
+    edges = np.linspace(0, max(same.max(), different.max()) or 1, 50)
+    kinds = (same, "same class", SAME, ""), (different, "different classes", DIFFERENT, "//")
+    for distances, name, color, hatch in kinds:
+        share = {"weights": np.full(len(distances), 100 / len(distances)), "label": name}
+        look = {"facecolor": (color, 0.35), "edgecolor": color, "hatch": hatch, "linewidth": 1.6}
+        axes.hist(distances, edges, histtype="stepfilled", **share, **look)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, which fill the axes to their top
+    return figure
+
+
+@styled
+def roc(results: dict) -> Figure:
+    """Draws how many right pairs are accepted for how many wrong ones, at every threshold.
+
+    results: {name: verification} with fpr (T,), tpr (T,), auc and eer, see labkit.evaluation.verification; a dot
+        stands at the equal error rate.
+
+    >>> from types import SimpleNamespace
+    >>> result = SimpleNamespace(fpr=[0, 0, 1], tpr=[0, 1, 1], auc=1.0, eer=0.0)
+    >>> roc({"ours": result}).axes[0].get_legend().texts[0].get_text()
+    'ours: AUC 1.000, EER 0.0%'
+    """
+    figure, axes = new_axes(6, 5.8, xlabel="different classes, yet accepted", ylabel="same class and accepted")
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1.2)
+    axes.text(0.62, 0.59, "guessing", color=GRAY, rotation=45, rotation_mode="anchor", va="top", fontsize=11)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    for (name, result), (color, line) in zip(items("results", results), looks(), strict=False):
+        fpr, tpr = array(f"results[{name!r}] fpr", result.fpr), array(f"results[{name!r}] tpr", result.tpr)
+        label = f"{name}: AUC {result.auc:.3f}, EER {result.eer:.1%}"
+        axes.plot(fpr, tpr, color=color, linestyle=line, label=label)
+        axes.plot(result.eer, 1 - result.eer, "o", color=color, markersize=8, clip_on=False)
+    axes.legend(loc="lower right")
+    return figure
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One triplet: its two distances (squared ones if asked for), loss, kind, and gradients (3, D) of its points.
+
+    >>> triplet([0, 0], [1, 0], [0, 2], margin=0.2).kind
+    'easy'
+    """
+
+    d_ap: float
+    d_an: float
+    loss: float
+    kind: str
+    gradients: np.ndarray
+
+
+def triplet(
+    anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float, squared: bool = False
+) -> Triplet:
+    """Returns the `Triplet` of three points (D,): loss [d(a,p) - d(a,n) + margin]₊, its gradients worked out by hand.
+
+    Kinds as in FaceNet: hard d(a,n) < d(a,p), semi-hard d(a,p) ≤ d(a,n) < d(a,p) + margin, easy, without loss, else.
+
+    >>> triplet([0, 0], [1, 0], [0, 2], margin=1.5).gradients.tolist()
+    [[-1.0, 1.0], [1.0, 0.0], [-0.0, -1.0]]
+    """
+    margin = checks.non_negative("margin", margin)
+    anchor = array("anchor", anchor, None)
+    to_positive = array("positive", positive, len(anchor)) - anchor
+    to_negative = array("negative", negative, len(anchor)) - anchor
+    d_ap, d_an = (v @ v if squared else np.sqrt(v @ v) for v in (to_positive, to_negative))
+    loss = max(d_ap - d_an + margin, 0.0)
+    kind = "hard" if d_an < d_ap else "semi-hard" if loss > 0 else "easy"
+    if squared:
+        p, n = 2 * to_positive, 2 * to_negative
+    else:  # where two points coincide there is no direction: the gradient is taken as 0
+        p, n = to_positive / (d_ap or 1.0), to_negative / (d_an or 1.0)
+    return Triplet(float(d_ap), float(d_an), float(loss), kind, np.stack([n - p, p, -n]) * (loss > 0))
+
+
+STEP = 0.3  # length of the step of gradient descent that the arrows show
+LIMIT = 2.0  # half the width of the plane; the largest distance of the surface
+CORNERS = {"anchor": (INK, "o"), "positive": (SAME, "s"), "negative": (DIFFERENT, "^")}
+
+
+@styled
+def triplet_scene() -> Draw:
+    """Returns draw(anchor, positive, negative, margin, squared=False) -> Figure: a triplet in the plane.
+
+    The picture shows where the negative would be hard, semi-hard or easy, and how descent moves each point.
+
+    >>> triplet_scene()([0, 0], [1, 0], [0, 2], margin=0.2).axes[0].get_title().splitlines()[1]
+    'loss 0.00, easy; no gradient'
+    """
+    figure, axes = new_axes(6, 6.2, **PLANE)
+    axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
+    axes.title.set_animated(True)
+    semihard = Circle((0, 0), facecolor="#fff0cc", edgecolor=ORANGE, linestyle="--", linewidth=1.5, zorder=1)
+    hard = Circle((0, 0), facecolor="#f8dcd6", edgecolor=BLUE, linewidth=1.5, zorder=1.1)
+    for circle in (semihard, hard):
+        axes.add_patch(circle).set_animated(True)
+    small = {"ha": "center", "va": "center", "fontsize": 11, "path_effects": OUTLINE, "clip_on": True}
+    regions = [axes.text(0, 0, name, animated=True, zorder=2, **small) for name in ("hard", "semi-hard", "easy")]
+    points, names, sides = [], [], []
+    for name, (color, marker) in CORNERS.items():
+        sides += axes.plot([], [], color=color, linewidth=1.2, animated=True, zorder=2.5)
+        points += axes.plot([], [], marker, color=color, markersize=13, markeredgecolor="white", zorder=4)
+        points[-1].set_animated(True)
+        beside = {"textcoords": "offset points", "animated": True, "zorder": 5}
+        names.append(axes.annotate(name, (0, 0), (0, 0), color=color, **beside, **NAME))
+    true_length = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.009}
+    colors = [color for color, _ in CORNERS.values()]
+    arrows = axes.quiver(*np.zeros((4, 3)), color=colors, zorder=4.5, **true_length)
+    arrows.set_animated(True)
+
+    def draw(anchor, positive, negative, margin, squared=False):
+        t = triplet(anchor, positive, negative, margin, squared)
+        corners = np.array([anchor, positive, negative], dtype=float)
+        inner, outer = np.array([t.d_ap, t.d_ap + margin]) ** (0.5 if squared else 1)
+        hard.set(center=corners[0], radius=inner)
+        semihard.set(center=corners[0], radius=outer)
+        for text, below in zip(regions, (0.6 * inner, (inner + outer) / 2, outer + 0.1 * LIMIT), strict=True):
+            text.set_position(corners[0] - [0, below])
+        regions[0].set_visible(inner > 0.3 * LIMIT)
+        regions[1].set_visible(outer - inner > 0.08 * LIMIT)
+        steps = -STEP * t.gradients
+        for n, corner in enumerate(corners):
+            sides[n].set_data(np.array([corners[0], corner]).T)
+            points[n].set_data(corner[:, None])
+            names[n].xy = corner
+            names[n].set_position((0, -20 if steps[n, 1] > 0 else 20))  # out of the arrow's way
+        arrows.set_offsets(corners)
+        arrows.set_UVC(*steps.T)
+        d = "d²" if squared else "d"
+        sum_in_words = f"{d}(a,p) − {d}(a,n) + margin = {t.d_ap:.2f} − {t.d_an:.2f} + {margin:.2f}"
+        arrows_in_words = f"arrows: a step of −{STEP:g} × gradient" if t.loss else "no gradient"
+        axes.set_title(f"{sum_in_words}\nloss {t.loss:.2f}, {t.kind}; {arrows_in_words}")
+        return figure
+
+    return draw
+
+
+def triplet_playground() -> Live:
+    """Shows a triplet to move about the plane: loss, kind, rings of the margin, and where descent moves each point.
+
+    >>> triplet_playground().set(negative_x=1.0).values["negative_x"]
+    1.0
+    """
+    plane = triplet_scene()
+    start = {"anchor": (0.0, 0.0), "positive": (0.9, 0.5), "negative": (-0.5, -0.6)}
+
+    def draw(margin, squared, **place):
+        return plane(*((place[f"{point}_x"], place[f"{point}_y"]) for point in start), margin, squared)
+
+    places = {f"{p}_{axis}": (-LIMIT, LIMIT, xy[i], 0.05) for p, xy in start.items() for i, axis in enumerate("xy")}
+    alt = (
+        "An anchor, a positive and a negative point in the plane, to be moved with sliders. A circle round the anchor "
+        "through the positive bounds the hard negatives, a larger one by the margin bounds the semi-hard ones. Arrows "
+        "show a step of gradient descent: the positive is pulled to the anchor, the negative pushed away, as long as "
+        "there is a loss."
+    )
+    return live(draw, alt, **places, margin=(0.0, 1.0, 0.4, 0.05), squared=False)
+
+
+KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential triplet paper prints them reversed
+    None: "all triplets",
+    "active": "kept: d(a,n) < d(a,p) + margin",
+    "semihard": "kept: d(a,p) < d(a,n) < d(a,p) + margin",
+    "hard": "kept: d(a,n) < d(a,p)",
+}
+
+
+def loss_surface(margin: float = 0.2, constraint: str | None = None) -> Figure:
+    """Draws the triplet loss over its two distances (Figures 2 and 3 of the exponential triplet paper).
+
+    constraint: which triplets are kept: None (all), "active", "semihard" or "hard"; where the others lie is hatched.
+
+    >>> loss_surface(constraint="hard").axes[0].get_title().splitlines()[1]
+    'kept: d(a,n) < d(a,p)'
+    """
+    return surface_scene()(margin, constraint)
+
+
+@styled
+def surface_scene() -> Draw:
+    """Returns draw(margin, constraint=None) -> Figure, the moving form of `loss_surface`.
+
+    >>> surface_scene()(0.4).axes[0].get_title().splitlines()[0]
+    'loss = [d(a,p) − d(a,n) + 0.40]₊'
+    """
+    figure, axes = new_axes(6.4, 5.6, xlabel="d(a,p), anchor to positive", ylabel="d(a,n), anchor to negative")
+    axes.set(xlim=(0, LIMIT), ylim=(0, LIMIT), aspect="equal")
+    axes.title.set_animated(True)
+    levels = np.linspace(0, 1.25 * LIMIT, 11)
+    colors = colormaps["YlOrBr"](np.linspace(0.08, 0.85, 10))
+    scale = ScalarMappable(BoundaryNorm(levels, 10), ListedColormap(colors))
+    figure.colorbar(scale, ax=axes, label="loss", shrink=0.85)
+    bands = [axes.add_patch(Polygon([[0, 0]], facecolor=color, linewidth=0)) for color in colors]
+    hatched = {"facecolor": "#eeeeee", "edgecolor": GRAY, "hatch": "//", "linewidth": 0}
+    hidden = [axes.add_patch(Polygon([[0, 0]], **hatched)) for _ in range(2)]
+    (equal,) = axes.plot([0, LIMIT], [0, LIMIT], color=INK, linewidth=1.8)
+    (border,) = axes.plot([], [], color=INK, linewidth=1.8, linestyle="--")
+    names = [axes.text(0, 0, name, rotation_mode="anchor", **NAME) for name in ("hard", "semi-hard", "easy: no loss")]
+    names[1].set_rotation(45)
+    for order, artist in enumerate([*bands, *hidden, equal, border, *names]):
+        artist.set(animated=True, zorder=2 + order / 100)
+
+    def below(shift):
+        """The part of the plane with d(a,n) < d(a,p) + shift."""
+        return [[0, shift], [LIMIT, LIMIT + shift], [LIMIT, -LIMIT], [0, -LIMIT]]
+
+    def draw(margin, constraint=None):
+        margin = checks.non_negative("margin", margin)
+        checks.one_of("constraint", constraint, tuple(KEPT))
+        for band, level in zip(bands, levels, strict=False):
+            band.set_xy(below(margin - level))
+        easy = [[0, margin], [LIMIT, LIMIT + margin], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
+        not_hard = [[0, 0], [LIMIT, LIMIT], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
+        covers = {None: [], "active": [easy], "semihard": [easy, below(0)], "hard": [not_hard]}[constraint]
+        for n, patch in enumerate(hidden):
+            patch.set_visible(n < len(covers))
+            patch.set_xy(covers[n] if n < len(covers) else [[0, 0]])
+        border.set_data([0, LIMIT], [margin, LIMIT + margin])
+        names[0].set_position((0.68 * LIMIT, 0.32 * LIMIT))
+        names[1].set_position((0.45 * LIMIT - margin / 4, 0.45 * LIMIT + margin / 4))
+        names[2].set_position((0.28 * LIMIT, 0.86 * LIMIT))
+        names[1].set_visible(margin > 0.06 * LIMIT)
+        axes.set_title(f"loss = [d(a,p) − d(a,n) + {margin:.2f}]₊\n{KEPT[constraint]}")
+        return figure
+
+    return draw
+
+
+def surface_explorer() -> Live:
+    """Shows the triplet loss over its two distances, under a slider for the margin and a choice of what is kept.
+
+    >>> surface_explorer().values
+    {'margin': 0.4, 'constraint': 'all'}
+    """
+    choices = {"none: all": "all", "active": "active", "semi-hard": "semihard", "hard": "hard"}
+    surface = surface_scene()
+
+    def draw(margin, constraint):
+        return surface(margin, None if constraint == "all" else constraint)
+
+    alt = (
+        "The triplet loss as bands of color over the distance of anchor and positive and that of anchor and negative. "
+        "Hard triplets lie below the diagonal, semi-hard ones in a strip above it as wide as the margin, easy ones "
+        "without loss above the strip. What the chosen constraint leaves out is hatched."
+    )
+    return live(draw, alt, margin=(0.0, 1.0, 0.4, 0.05), constraint=choices)
