@@ -77,10 +77,10 @@ def one_of(wrong, known):
 def read(path):
     """The notebook in a file, as nbformat's nested dictionaries. ValueError when it is not a notebook."""
     try:
-        faults = {}
-        notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
-        for fault in faults.values():
-            raise fault
+        notebook = nbformat.read(path, as_version=4)
+        for number, cell in enumerate(notebook.cells, 1):
+            if not (isinstance(cell.get("source"), str) and isinstance(cell.get("metadata"), dict)):
+                raise ValueError(f"cell {number} lacks its source or metadata")
     except OSError as error:
         raise ValueError(f"notebook: {path} cannot be read: {error.strerror}") from error
     except Exception as error:  # what a damaged file can do to a parser is not to be foreseen
