@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course.grading import student_version
+from course.student import student_version
 from course.notebooks import canonical, labs, parameters, read, tags
 
 MOST_LINES = 25
