@@ -8,6 +8,7 @@ smaller has its rates around another value.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 
 from labkit import losses
@@ -61,9 +62,8 @@ class Row:
     """A loss in a table.
 
     loss       (num_classes, dim, steps, **parameters) -> loss module
+    behavior   the names in store.BEHAVIOR of what decides this row's runs, beside what decides all runs of its table
     space      where the embeddings lie in training: "anywhere", "l2" (on the unit sphere), "unit_range" (in the ball)
-    measured   where they are compared in evaluation: the same; but "l2" for losses that end in class scores, w·x, where
-               the direction decides
     settings   what tuning chooses from: dictionaries with `rate` and any parameters of the loss; one: nothing is tuned
     tuned_as   the row whose chosen setting this row takes over, beside its own `fixed` parameters
     fixed      parameters of the loss that are not tuned
@@ -71,14 +71,21 @@ class Row:
     late       the share of the run, at its end, in which PEDCC's centroids are learned too
     """
 
-    loss: Callable
+    loss: Callable | None
+    behavior: tuple[str, ...]
     space: str = "anywhere"
-    measured: str = "l2"
     settings: tuple[dict, ...] = RATES
     tuned_as: str | None = None
     fixed: dict = field(default_factory=dict)
     dim: int | None = None
     late: float | None = None
+
+    @property
+    def measured(self) -> str:
+        """Where the embeddings are compared in evaluation: where they were trained, but on the sphere instead of
+        "anywhere", since the direction decides in class scores, w·x.
+        """
+        return "l2" if self.space == "anywhere" else self.space
 
     def parameters(self, setting: int) -> dict:
         """What the loss is made with."""
@@ -195,31 +202,28 @@ def circle(classes, dim, steps, margin=0.25, gamma=80.0):
 
 # ---- the tables
 
-CROSS_ENTROPY = Row(softmax)
+CENTER_BEHAVIOR = ("losses.center", "losses.softmax", "losses.weighted_sum")
+CROSS_ENTROPY = Row(softmax, ("losses.softmax",))
 
 
-def _composite(base, parts):
-    def loss(classes, dim, steps, weight):
-        return composite(classes, dim, steps, base, parts, weight)
-
-    return Row(loss, "unit_range", "unit_range", grid(rate=(1.0, 4.0), weight=(0.1, 1.0)))
-
-
-def _of_triplet(base, name, **parameter):
-    return {
-        name: Row(base, "unit_range", "unit_range", grid(rate=(2.0, 8.0), **parameter)),
-        f"{name} + L_class": _composite(base, ("class",)),
-        f"{name} + L_center": _composite(base, ("center",)),
-        f"{name} + L_center + L_class": _composite(base, ("center", "class")),
-    }
+def _of_triplet(base, behavior, name, **parameter):
+    """A loss of triplets alone, and composites of it with the center loss, the L2-constrained softmax, and both."""
+    rows = {name: Row(base, (behavior,), "unit_range", grid(rate=(2.0, 8.0), **parameter))}
+    for parts in (("class",), ("center",), ("center", "class")):
+        loss = partial(composite, base=base, parts=parts)
+        others = {"class": "losses.softmax", "center": "losses.center"}
+        behaviors = (behavior, "losses.weighted_sum", *(others[part] for part in parts))
+        row = Row(loss, behaviors, "unit_range", grid(rate=(1.0, 4.0), weight=(0.1, 1.0)))
+        rows[" + ".join([name, *(f"L_{part}" for part in parts)])] = row
+    return rows
 
 
 EXPONENTIAL_TRIPLET = Table(
     "paper 000, table 1: the exponential triplet loss against the standard one",
     {
         BASELINE: CROSS_ENTROPY,
-        **_of_triplet(standard_triplet, "L_std", margin=(0.2, 0.5)),
-        **_of_triplet(exponential_triplet, "L_exp", overlap=(0.5, 1.5)),
+        **_of_triplet(standard_triplet, "losses.triplet", "L_std", margin=(0.2, 0.5)),
+        **_of_triplet(exponential_triplet, "losses.exponential_triplet", "L_exp", overlap=(0.5, 1.5)),
     },
     ("mnist", "fashion_mnist", "emnist", "cifar10", "cifar10-jpeg75", "omniglot28", "orl-faces"),
     published="exponential_triplet_table1",
@@ -252,6 +256,7 @@ EMBEDDING_SIZE = Table(
 def _pedcc(root, finetuned=False):
     return Row(
         pedcc,
+        ("losses.pedcc", "centroids"),
         "l2",
         settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0)),
         fixed={"root": root, "learnable": finetuned},
@@ -259,17 +264,23 @@ def _pedcc(root, finetuned=False):
     )
 
 
+def _margin(loss, space="anywhere", fixed=None, **tuned):
+    """A softmax with a margin, or a hinge; tuned: the values of one parameter beside the rates."""
+    settings = grid(rate=(0.3, 1.0), **tuned) if tuned else RATES
+    return Row(loss, ("losses.softmax",), space, settings, fixed=fixed or {})
+
+
 PEDCC = Table(
     "paper 003, tables 1 to 3: softmax with margins, and PEDCC",
     {
-        "hinge": Row(hinge),
+        "hinge": _margin(hinge),
         BASELINE: CROSS_ENTROPY,
-        "L-Softmax (m=2)": Row(l_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 2}),
-        "L-Softmax (m=4)": Row(l_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 4}),
-        "A-Softmax (m=4)": Row(a_softmax, settings=grid(rate=(0.3, 1.0), lowest=(1.0, 5.0)), fixed={"margin": 4}),
-        "center": Row(center, settings=grid(rate=(0.3, 1.0), weight=(0.003, 0.03))),
-        "AM-Softmax (m=0.5)": Row(am_softmax, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
-        "ArcFace (m=0.5)": Row(arcface, "l2", settings=grid(rate=(0.3, 1.0), scale=(7.5, 15.0))),
+        "L-Softmax (m=2)": _margin(l_softmax, fixed={"margin": 2}, lowest=(1.0, 5.0)),
+        "L-Softmax (m=4)": _margin(l_softmax, fixed={"margin": 4}, lowest=(1.0, 5.0)),
+        "A-Softmax (m=4)": _margin(a_softmax, fixed={"margin": 4}, lowest=(1.0, 5.0)),
+        "center": Row(center, CENTER_BEHAVIOR, settings=grid(rate=(0.3, 1.0), weight=(0.003, 0.03))),
+        "AM-Softmax (m=0.5)": _margin(am_softmax, "l2", scale=(7.5, 15.0)),
+        "ArcFace (m=0.5)": _margin(arcface, "l2", scale=(7.5, 15.0)),
         **{f"PEDCC (m=0.5, n={n})": _pedcc(n) for n in (1, 2, 3)},
         **{f"PEDCC, fine-tuned (m=0.5, n={n})": _pedcc(n, finetuned=True) for n in (1, 2, 3)},
     },
@@ -282,8 +293,11 @@ PEDCC = Table(
 
 def _over_margins(name, loss, usual, rates):
     """The usual margin, with which the rate is tuned, and those of paper 001."""
-    rows = {m: Row(loss, "l2", settings=rates, fixed={"margin": m}) for m in (usual, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
-    return {f"{name}, m={m}": replace(row, tuned_as=f"{name}, m={usual}") for m, row in rows.items()}
+    behavior, tuned = (f"losses.{name}",), f"{name}, m={usual}"
+    return {
+        f"{name}, m={m}": Row(loss, behavior, "l2", rates, tuned, fixed={"margin": m})
+        for m in (usual, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    }
 
 
 CIRCLE = Table(
@@ -304,7 +318,7 @@ CENTER = Table(
     {
         BASELINE: CROSS_ENTROPY,
         **{
-            f"center, λ={weight}": Row(center, settings=RATES, fixed={"weight": weight}, tuned_as=BASELINE)
+            f"center, λ={weight}": Row(center, CENTER_BEHAVIOR, tuned_as=BASELINE, fixed={"weight": weight})
             for weight in (0.0001, 0.001, 0.01, 0.1, 1.0)
         },
     },
@@ -323,9 +337,13 @@ RECIPE = Table(
 
 def _ensembles(network):
     """Paper 004's comparison: ways to an ensemble at equal cost, with members of one network."""
+    rows = {}
+    for method in METHODS:
+        behavior = (network, "distancing") if method.endswith("hills") else (network,)
+        rows[method] = Row(None, behavior, settings=({},), fixed={"method": method, "network": network})
     return Table(
         f"paper 004: four {network} in place of one, at equal cost",
-        {method: Row(None, settings=({},), fixed={"method": method, "network": network}) for method in METHODS},
+        rows,
         ("mnist", "fashion_mnist", "cifar10", "cifar10-jpeg75"),
         ("accuracy", "accuracy of a member", "calibration error", "disagreement", "shared error c/v"),
         baseline="one long run",

@@ -24,16 +24,6 @@ MEMBERS = 4
 RATE = 0.05
 HILL = {"bend": 0.15, "sigma": 0.05}  # bend s/σ² in weight space; sigma the root mean square displacement of a weight
 
-FILES = (
-    "data.py",
-    "distancing.py",
-    "ensembles.py",
-    "experiments/ensembling.py",
-    "loop.py",
-    "networks.py",
-    "optimizers.py",
-)
-
 
 def has_recipe(size, dataset):
     """Whether there is one for a dataset: one for all, here."""
@@ -41,14 +31,19 @@ def has_recipe(size, dataset):
 
 
 def settings(job, root):
-    """All that decides the result of a run, as plain values, and the versions of the code."""
+    """All that decides the result of a run, as plain values, and the versions of the code's behavior."""
     row = table_named(job.table).rows[job.row]
     decided = {
         "content": trial.content(job.dataset, root),
         "recipe": {**RECIPES[job.size], "members": MEMBERS, "rate": RATE, "hill": HILL},
         **row.fixed,
     }
-    return decided, {name: store.file_version(name) for name in FILES}
+    return decided, store.versions(behavior(row))
+
+
+def behavior(row):
+    """The names in store.BEHAVIOR of all that decides the runs of a row."""
+    return {"batches", "data", "ensembles", "loop", *row.behavior}
 
 
 def run(job, root=None, device="auto"):

@@ -3,29 +3,29 @@
     python -m experiments.golden            compare: prints what differs, status 1 if anything does
     python -m experiments.golden --write    store what the code computes now
 
-A record of a paper table names versions of behavior (experiments.store), which people raise by hand. These runs tell
-when: for every row of every table, 20 steps of the tiny size on scikit-learn's digits. After a change of names,
-comments or files all numbers stay. Where one differs, the change computes something else: either mend it, or raise the
-version of what has changed, write the golden runs anew, and commit both together.
+A record of a paper table names versions of behavior (store.BEHAVIOR), which people raise by hand. These runs tell when:
+for every row of every table, 20 steps of the tiny size on scikit-learn's digits. After a change of names, comments or
+files all numbers stay. Where one differs, the code computes something else: either mend it, or raise the version of
+what has changed, write the golden runs anew, and commit both together. A run that differs is not written before one of
+the versions that decide it is raised.
 
 Everything is computed in float64 on the CPU, where sums in another order differ by 1e-15 or so. Pixels are made in
-float32, as in training; here they are multiples of 1/256, which float32 holds exactly. Only augmentation that
-interpolates or scales is compared less closely, see TOLERANCE.
+float32, as in training; here they are multiples of 1/256, which float32 holds exactly.
 """
 
 import argparse
 import copy
-import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from experiments import ensembling, parts, recipe, trial
+from experiments import ensembling, networks, parts, recipe, records, store, trial
 from experiments.definitions import BASELINE, TABLES, Row
 from labkit import data, ensembles, training
 
@@ -36,12 +36,35 @@ EXACT = ((128 / 255,), (256 / 255,))  # normalization that takes 0..255 to multi
 
 # Largest difference from the stored number, as a share of it where it is larger than 1.
 TOLERANCE = 1e-9
-LOOSER = {
+LOOSER = {  # by words in the name of a run
     # Bilinear sampling and contrast are float32 arithmetic on pixels: its last digit differs between processors.
     **dict.fromkeys(("rotation", "crop", "contrast"), 1e-4),
     # 52 batch normalizations over 8 images: each multiplies what rounding has done.
     "distancing_mobilenet_v2": 1e-6,
 }
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden run.
+
+    file, name  where its numbers are stored
+    behavior    the names in store.BEHAVIOR of what decides them
+    compute     () -> the losses of its steps, or {measure: number or text}
+    """
+
+    file: str
+    name: str
+    behavior: frozenset[str]
+    compute: Callable
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.file}, {self.name}"
+
+
+# ---- runs
 
 
 @contextmanager
@@ -59,10 +82,12 @@ def digits(split: str = "train", enlarged: int = 1) -> data.Images:
     """scikit-learn's digits with pixels that float32 holds exactly; 8·enlarged pixels a side."""
     found = data.load("digits", split)
     pixels = found.images.repeat_interleave(enlarged, 2).repeat_interleave(enlarged, 3)
-    return dataclasses.replace(found, images=pixels, normalize=EXACT)
+    return replace(found, images=pixels, normalize=EXACT)
 
 
-# ---- runs
+def plan_of(**changes) -> recipe.Recipe:
+    """The tiny recipe with batches of 20, and these changes."""
+    return replace(recipe.recipe("tiny", "digits"), **{"batches": {"batch_size": BATCH}, **changes})
 
 
 def trained(row: Row, plan: recipe.Recipe, train: data.Images, steps: int = STEPS) -> tuple:
@@ -70,8 +95,8 @@ def trained(row: Row, plan: recipe.Recipe, train: data.Images, steps: int = STEP
     dim = row.dim or plan.dim
     with in_float64():
         torch.manual_seed(0)
-        network = trial.InSpace(parts.network(plan.network, train, dim), row.space).double()
-        _order_filters(network.network)
+        network = trial.InSpace(networks.network(plan.network, train, dim), row.space).double()
+        _give_signs(network.network)
         loss = row.loss(len(train.classes), dim, steps, **row.parameters(0)).double()
     history = training.fit(
         network,
@@ -86,179 +111,176 @@ def trained(row: Row, plan: recipe.Recipe, train: data.Images, steps: int = STEP
     return history.loss, network, loss
 
 
-def _order_filters(network):
-    """Give the whitening filters a sign: which of v and -v a processor calls an eigenvector is chance."""
+def _give_signs(network):
+    """Give the whitening filters signs: which of v and -v a processor calls an eigenvector is chance."""
     if hasattr(network, "filters"):
         half = network.filters[: len(network.filters) // 2].flatten(1)
         signs = half.gather(1, half.abs().argmax(dim=1, keepdim=True)).sign()
         network.filters.copy_(torch.cat([signs * half, -signs * half]).view_as(network.filters))
 
 
-def plan_of(**changes) -> recipe.Recipe:
-    """The tiny recipe with batches of 20, and these changes."""
-    return dataclasses.replace(recipe.recipe("tiny", "digits"), **{"batches": {"batch_size": BATCH}, **changes})
+def losses_of(row: Row, plan: recipe.Recipe, enlarged: int = 1, steps: int = STEPS) -> list[float]:
+    """The losses of all steps of a run on digits."""
+    return trained(row, plan, digits(enlarged=enlarged), steps)[0]
 
 
-def of_table(name: str, rows: list[str] | None = None) -> dict[str, list[float]]:
-    """{row: losses} of a table of trained networks. Rows that are equal are run once."""
-    train, known, found = digits(), [], {}
-    for row in rows or TABLES[name].rows:
-        definition = dataclasses.replace(TABLES[name].rows[row], measured="l2", tuned_as=None)
-        same = [losses for other, losses in known if other == definition]
-        found[row] = same[0] if same else trained(definition, plan_of(), train)[0]
-        known.append((definition, found[row]))
-    return found
+def ensemble(method: str, network: str) -> dict[str, float]:
+    """{measure: value} of an ensemble of two members: four epochs in all, or two, of two steps each."""
+    small = network == "small_resnet"
+    count, batch, epochs, lr = (40, 20, 4, ensembling.RATE) if small else (16, 8, 2, ensembling.RATE / 10)
+    train, test = trial.thinned(digits(), count), trial.thinned(digits("test"), count)
 
+    def make(seed):
+        return copy.deepcopy(_member(network, seed))
 
-def of_ensembles(name: str, rows: list[str] | None = None) -> dict[str, dict[str, float]]:
-    """{row: {measure: value}} of a table of ensembles, of two members: four or two epochs in all, of two steps each."""
-    table, found = TABLES[name], {}
-    for row in rows or table.rows:
-        method, network = (table.rows[row].fixed[key] for key in ("method", "network"))
-        small = network == "small_resnet"
-        count, batch, epochs, lr = (40, 20, 4, ensembling.RATE) if small else (16, 8, 2, ensembling.RATE / 10)
-        train, test = trial.thinned(digits(), count), trial.thinned(digits("test"), count)
-        make = functools.partial(_member, network)
-        options = {"batch_size": batch, "lr": lr, "hill": ensembling.hill(make(0)), "device": "cpu"}
-        found[row] = ensembles.compare(method, make, train, test, epochs, 2, seed=0, **options)
-    return found
-
-
-def _member(network, seed):
-    return copy.deepcopy(_made(network, seed))
+    options = {"batch_size": batch, "lr": lr, "hill": ensembling.hill(make(0)), "device": "cpu"}
+    return ensembles.compare(method, make, train, test, epochs, 2, seed=0, **options)
 
 
 @functools.cache
-def _made(network, seed):
+def _member(network, seed):
     with in_float64():
         return ensembling.network(network, 2, digits(), seed)
 
 
-# ---- what the recipes are made of
+def measured(row: Row, unseen: bool) -> dict[str, float]:
+    """What is measured of a trained network, in the end and on the way."""
+    train, test = digits(), trial.thinned(digits("test"), 300)
+    if unseen:
+        train, test = train.only(train.classes[:7]), digits("test").only(train.classes[7:])
+    _, network, loss = trained(row, plan_of(), train)
+    on_the_way = trial.curve_point(network, train, test, row.measured, unseen, 100)
+    in_the_end = trial.measure(network, loss, train, test, row.measured, unseen)
+    return in_the_end | {f"{name}, on the way": value for name, value in on_the_way.items()}
 
 
-def augmentations() -> dict[str, data.Augment]:
-    """The different ones that the recipes have."""
-    every = [recipe.recipe(size, name).augment for size, of in recipe._DATASETS.items() for name in of]
-    return {_words(augment): augment for augment in every if augment is not None}
+def held_back(by_class: bool) -> dict[str, str]:
+    """Fingerprints of what tuning trains on, and of what it is scored on."""
+    kept, held = trial.validation_split(digits(), by_class)
+    return {"kept": kept.fingerprint()[:16], "held back": held.fingerprint()[:16]}
 
 
-def _words(augment):
-    changed = {f.name: getattr(augment, f.name) for f in dataclasses.fields(augment)}
-    return ", ".join(f"{name} {value}" for name, value in changed.items() if value != getattr(data.Augment(), name))
+# ---- all of them
 
 
-def of_recipes() -> dict[str, dict[str, list[float]]]:
-    """{kind: {name: losses}}: cross-entropy with each of the recipes' networks, augmentations and ways to draw."""
-    row, train = TABLES["pedcc"].rows[BASELINE], digits()
-    draws = {"4 classes of 5": {"classes_per_batch": 4, "samples_per_class": 5}, "all of 20": {"batch_size": BATCH}}
-    few = {"batch_size": 8}
-    return {
-        "networks": {
-            name: trained(row, plan_of(network=name, batches=few), digits(enlarged=2), steps=4)[0]
-            for name in ("three convolutions", "seven convolutions", "ten convolutions")
-        },
-        "augmentation": {
-            name: trained(row, plan_of(augment=augment), train)[0] for name, augment in augmentations().items()
-        },
-        "batches": {name: trained(row, plan_of(batches=batches), train)[0] for name, batches in draws.items()},
-    }
+def of_tables() -> Iterator[Golden]:
+    """Every row of every table; one that does what an earlier one does comes once."""
+    seen = []
+    for name, table in TABLES.items():
+        for row, definition in table.rows.items():
+            if (same := replace(definition, tuned_as=None, settings=definition.settings[:1])) in seen:
+                continue
+            seen.append(same)
+            if table.runs == "trial":
+                behavior, compute = trial.behavior(definition, plan_of()), functools.partial(losses_of, same, plan_of())
+            else:
+                behavior, compute = ensembling.behavior(definition), functools.partial(ensemble, **definition.fixed)
+            yield Golden(name, row, frozenset(behavior), compute)
 
 
-def of_measuring() -> dict[str, dict]:
-    """What is measured of three trained networks, on the way and in the end, and which images are held back."""
-    found, train, test = {}, digits(), trial.thinned(digits("test"), 300)
-    names = train.classes
-    unseen = train.only(names[:7]), digits("test").only(names[7:])
+def of_recipes() -> Iterator[Golden]:
+    """Cross-entropy with each of the recipes' networks, augmentations and ways to draw a batch."""
+    plans = [recipe.recipe(size, dataset) for size, of in recipe._DATASETS.items() for dataset in of]
+    varied = {}
+    for name in dict.fromkeys(plan.network for plan in plans):
+        varied[f"network: {name}"] = ({"network": name, "batches": {"batch_size": 8}}, 2, 4)  # large ones take long
+    for augment in dict.fromkeys(plan.augment for plan in plans):
+        words = ", ".join(f"{name} {value}" for name, value in recipe.changes(augment).items())
+        varied[f"augmentation: {words}"] = ({"augment": augment}, 1, STEPS)
+    varied["batches: 4 classes of 5"] = ({"batches": {"classes_per_batch": 4, "samples_per_class": 5}}, 1, STEPS)
+    row = TABLES["pedcc"].rows[BASELINE]
+    for name, (changes, enlarged, steps) in varied.items():
+        plan = plan_of(**changes)
+        compute = functools.partial(losses_of, row, plan, enlarged, steps)
+        yield Golden("recipes", name, frozenset(trial.behavior(row, plan)), compute)
+
+
+def of_measuring() -> Iterator[Golden]:
+    """What is measured of trained networks, and what is held back for tuning."""
     cases = {
-        "class scores, on the sphere": (TABLES["pedcc"].rows[BASELINE], train, test),
-        "in the ball": (TABLES["exponential_triplet"].rows["L_exp"], train, test),
-        "unseen classes": (TABLES["exponential_triplet"].rows["L_exp"], *unseen),
+        "class scores, on the sphere": (TABLES["pedcc"].rows[BASELINE], False),
+        "in the ball": (TABLES["exponential_triplet"].rows["L_exp"], False),
+        "unseen classes": (TABLES["exponential_triplet"].rows["L_exp"], True),
     }
-    for name, (row, images, asked) in cases.items():
-        _, network, loss = trained(row, plan_of(), images)
-        others = trial.has_unseen_classes(images, asked)
-        found[name] = trial.measure(network, loss, images, asked, row.measured, others)
-        found[f"{name}, on the way"] = trial.curve_point(network, images, asked, row.measured, others, 100)
+    for name, (row, unseen) in cases.items():
+        behavior = frozenset(trial.behavior(row, plan_of()))
+        yield Golden("measuring", name, behavior, functools.partial(measured, row, unseen))
     for by_class in (False, True):
-        kept, held = trial.validation_split(train, by_class)
-        for part, images in (("kept", kept), ("held back", held)):
-            found[f"{part}, {'by class' if by_class else 'by image'}"] = {"content": images.fingerprint()[:16]}
-    return found
+        name = f"held back by {'class' if by_class else 'image'}"
+        yield Golden("measuring", name, frozenset({"data"}), functools.partial(held_back, by_class))
+
+
+RUNS = [*of_tables(), *of_recipes(), *of_measuring()]
 
 
 # ---- stored, compared
 
 
-# {name of the file: what computes its content}
-FILES = {
-    **{
-        name: functools.partial(of_table if table.runs == "trial" else of_ensembles, name)
-        for name, table in TABLES.items()
-        if not table.records_of
-    },
-    "recipes": of_recipes,
-    "measuring": of_measuring,
-}
+def stored(file: str) -> dict:
+    """What a file holds; {} where there is none."""
+    path = FOLDER / f"{file}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def stored(name: str) -> dict:
-    """What a file holds."""
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+def difference(run: Golden, now) -> str:
+    """In words where a run leaves its stored numbers, "" where it does not. now: what `compute` has given."""
+    then = stored(run.file).get(run.name)
+    if then is None:
+        return f"{run.place}: new"
+    ours, theirs = (dict(enumerate(v, start=1)) if isinstance(v, list) else v for v in (now, then))
+    if ours.keys() != theirs.keys():
+        return f"{run.place}: {', '.join(map(str, ours))}, stored {', '.join(map(str, theirs))}"
+    close = max([TOLERANCE, *(tolerance for word, tolerance in LOOSER.items() if word in run.place)])
+    for key, value in ours.items():
+        if isinstance(value, str):
+            same = value == theirs[key]
+        else:
+            same = abs(value - theirs[key]) <= close * max(1.0, abs(theirs[key]))  # not so for NaN
+        if not same:
+            step = f"step {key}" if isinstance(now, list) else key
+            return f"{run.place}, {step}: {value}, stored {theirs[key]}"
+    return ""
 
 
-def differences(now, kept, where: str) -> list[str]:
-    """Where two files' contents differ, in words, the first step of each run; `where` begins with the file's name."""
-    if isinstance(now, dict) and isinstance(kept, dict):
-        lines = [f"{where}{name}: {'new' if name in now else 'gone'}" for name in sorted(now.keys() ^ kept.keys())]
-        return lines + [
-            line for name in now if name in kept for line in differences(now[name], kept[name], f"{where}{name}: ")
-        ]
-    if isinstance(now, list) and isinstance(kept, list) and len(now) == len(kept):
-        steps = (differences(a, b, f"{where}step {n}: ") for n, (a, b) in enumerate(zip(now, kept, strict=True), 1))
-        return next((lines for lines in steps if lines), [])
-    close = max([TOLERANCE, *(tolerance for word, tolerance in LOOSER.items() if word in where)])
-    same = now == kept if isinstance(kept, str) else abs(now - kept) <= close * max(1.0, abs(kept))
-    return [] if same else [f"{where}{now}, stored {kept}"]
-
-
-def write(name: str, content: dict) -> None:
-    """Store a file: one line for each run, twelve digits of each number."""
+def write(found: dict[Golden, object]) -> None:
+    """Store all runs, each on one line with twelve digits of a number, and the versions that they belong to."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(_text(_rounded(content)) + "\n", encoding="utf-8", newline="\n")
+    for file in dict.fromkeys(run.file for run in found):
+        lines = [
+            f" {json.dumps(run.name, ensure_ascii=False)}: {_words(v)}" for run, v in found.items() if run.file == file
+        ]
+        records.write_whole(FOLDER / f"{file}.json", "{\n" + ",\n".join(lines) + "\n}\n")
+    records.write_whole(FOLDER / "behavior.json", json.dumps(store.BEHAVIOR, indent=1) + "\n")
 
 
-def _text(value, indent=""):
-    """JSON in which a run, the innermost dictionary or list, stands on one line."""
-    if not (isinstance(value, dict) and any(isinstance(each, dict | list) for each in value.values())):
-        return json.dumps(value, ensure_ascii=False)
-    deeper = indent + " "
-    lines = [f"{deeper}{json.dumps(name, ensure_ascii=False)}: {_text(each, deeper)}" for name, each in value.items()]
-    return "{\n" + ",\n".join(lines) + "\n" + indent + "}"
-
-
-def _rounded(value):
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return value if isinstance(value, str) else float(f"{value:.12g}")
+def _words(numbers):
+    if isinstance(numbers, list):
+        return json.dumps([float(f"{each:.12g}") for each in numbers])
+    return json.dumps({k: v if isinstance(v, str) else float(f"{v:.12g}") for k, v in numbers.items()})
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its status."""
     parser = argparse.ArgumentParser("python -m experiments.golden", description="Compare or write the golden runs.")
     parser.add_argument("--write", action="store_true", help="store what the code computes now")
     asked = parser.parse_args(arguments)
-    found = 0
-    for name, compute in FILES.items():
-        content = compute()
-        kept = stored(name) if (FOLDER / f"{name}.json").exists() else {}
-        lines = differences(content, kept, f"{name}: ")
-        print(*(lines or [f"{name}: as stored"]), sep="\n")
-        found += len(lines)
-        if asked.write and lines:
-            write(name, content)
-    return int(found > 0 and not asked.write)
+    then = stored("behavior")
+    raised = {name for name, version in store.BEHAVIOR.items() if then.get(name) != version}
+    found, differ, refused = {}, 0, 0
+    for run in RUNS:
+        found[run] = run.compute()
+        if said := difference(run, found[run]):
+            differ += 1
+            print(said)
+            if not said.endswith(": new") and not run.behavior & raised:
+                refused += 1
+                print(f"  raise the version of what has changed: one of {', '.join(sorted(run.behavior))}")
+    print(f"{len(found)} golden runs, {differ} differ from what is stored")
+    if asked.write and refused:
+        print("nothing is written: see store.BEHAVIOR")
+    elif asked.write:
+        write(found)
+    return int(refused > 0 if asked.write else differ > 0 or then != store.BEHAVIOR)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,10 @@
-"""What the recipes name: the networks, the optimizer and the schedule.
-
-They stand apart from labkit.networks, because a change to this file makes all records of the tables out of date. The
-networks of the full size have files of their own: a change to one leaves the records of the reduced size alone.
-"""
+"""The optimizer and the schedule of the recipes, as `fit` takes them."""
 
 import functools
 
 import torch
-from torch import nn
 
-from experiments.large import SevenConvolutions
-from experiments.photographs import TenConvolutions
 from experiments.recipe import Recipe
-from labkit.data import Images
-from labkit.networks import LeNet
-
-# ---- optimizer and schedule, as `fit` takes them
 
 
 def optimizer(recipe: Recipe, rate: float, late: float | None = None):
@@ -54,49 +43,3 @@ def _one_cycle(optimizer, total_steps, warm_up, late):
 
     parts = [cycle, in_the_end][: len(optimizer.param_groups)]
     return torch.optim.lr_scheduler.LambdaLR(optimizer, parts)
-
-
-# ---- networks
-
-
-def network(name: str, images: Images, dim: int) -> nn.Module:
-    """The network `name` to be trained on `images`; embeddings (B, dim)."""
-    channels, side, _ = images.shape
-    if name == "lenet":
-        return LeNet(dim, channels, side)
-    if name == "seven convolutions":
-        return SevenConvolutions(images, dim)
-    if name == "ten convolutions":
-        return TenConvolutions(images, dim)
-    if name == "three convolutions":
-        return ThreeConvolutions(dim, channels, side)
-    known = "'ten convolutions', 'seven convolutions', 'three convolutions' or 'lenet'"
-    raise ValueError(f"network: got {name!r}, expected {known}")
-
-
-def _convolution(inputs, outputs, size=3, stride=1):
-    return [
-        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
-
-
-class ThreeConvolutions(nn.Sequential):
-    """For two cores: 16, 32 and 64 channels, strides 2, 2 and 1, then a linear layer. 0.3 million parameters at 28×28.
-
-    Images larger than 32 pixels are halved first.
-    """
-
-    def __init__(self, dim, in_channels, side, channels=(16, 32, 64)):
-        a, b, c = channels
-        shrink = 2 if side > 32 else 1
-        last = -(-side // shrink // 4)
-        super().__init__(
-            nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity(),
-            *_convolution(in_channels, a, size=5, stride=2),
-            *_convolution(a, b, stride=2),
-            *_convolution(b, c),
-            nn.Flatten(),
-            nn.Linear(c * last**2, dim),
-        )

@@ -5,7 +5,7 @@ machinery in seconds and says nothing about a loss. The size stands in every rec
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from labkit.data.augmentation import Augment
 
@@ -16,7 +16,7 @@ SIZES = ("full", "reduced", "tiny")
 class Recipe:
     """What all losses share on one dataset.
 
-    network       "ten", "seven" or "three convolutions", or "lenet" (experiments.parts)
+    network       "ten", "seven" or "three convolutions", or "lenet" (experiments.networks)
     dim           length of an embedding
     steps         steps of a run; a tuning run makes half as many
     batches       what `labkit.data.Batches` draws: {"batch_size": B}, or classes_per_batch and samples_per_class
@@ -41,8 +41,13 @@ class Recipe:
     warm_up: float = 0.2
 
     def describe(self) -> dict:
-        """As plain values, for a record."""
-        return asdict(self)
+        """As plain values, for a record. Of the augmentation only what is on, so that it may learn another change."""
+        return {**asdict(self), "augment": self.augment and changes(self.augment)}
+
+
+def changes(augment: Augment) -> dict:
+    """What an augmentation does to an image: its settings that are not off."""
+    return {f.name: getattr(augment, f.name) for f in fields(augment) if getattr(augment, f.name) != f.default}
 
 
 DIGITS = Augment(shift=2)

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import platform
+import secrets
+import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -45,5 +47,25 @@ def record(name, results, **settings):
     path = DATA / "measured" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     content = {"results": results, "settings": settings, "about": about()}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that at any moment the whole old one or the whole new one is there.
+
+    A full disk or a kill leaves the old one. Lines end as they do in `text`, on Windows too. Where the path is a
+    symbolic link, the file that it leads to is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ def _result(name, size, dataset, found) -> Result:
     table = result.table
     used = []
     for row in table.rows:
-        setting = chosen(table, row, dataset, {store.key(record): record for record in found})
+        setting = trial.chosen(table, row, dataset, {store.key(record): record for record in found})
         finals = [r for r in found if (r["row"], r["kind"], r["setting"]) == (row, "final", setting)]
         used += finals
         good = [record for record in finals if "failed" not in record["results"]]
@@ -107,20 +107,14 @@ def _result(name, size, dataset, found) -> Result:
     return result
 
 
-def chosen(table: Table, row: str, dataset: str, found: dict) -> int | None:
-    """The setting that tuning has chosen for a row; None until it has. found: {store.key(record): record}."""
-    return trial.chosen(table, row, dataset, found) if table.tuning_runs(table.tuned_as(row)) else 0
-
-
 def _notes(result, used) -> list[str]:
     notes = []
     if not used:
         return ["not measured yet"]
-    recorded = {item for record in used for item in record["code"].items()}
-    changed = {name for name, version in recorded if not store.same_version(name, version, _version(name))}
-    if changed:
+    recorded = {item for record in used for item in record["behavior"].items()}
+    if changed := {name for name, version in recorded if store.BEHAVIOR.get(name) != version}:
         notes.append(f"measured with another version of {', '.join(sorted(changed))}")
-    if len({store.digest(record["settings"]["recipe"]) for record in used}) > 1:
+    if any(record["settings"]["recipe"] != used[0]["settings"]["recipe"] for record in used):
         notes.append("measured with recipes that differ: not comparable")
     machines = {f"{record['about']['device']}, torch {record['about']['torch']}" for record in used}
     notes.append(f"measured on: {'; '.join(sorted(machines))}")
@@ -139,10 +133,6 @@ def _notes(result, used) -> list[str]:
     for row, count in result.failed.items():
         notes.append(f"{row}: {count} run{'s' * (count != 1)} failed (the loss was no finite number)")
     return notes
-
-
-def _version(name):
-    return store.file_version(name) if (store.PACKAGE / name).exists() else None
 
 
 # ---- statistics

@@ -4,7 +4,8 @@ Only the process that was called writes records. It adds one as a run ends, so t
 the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
 """
 
-import importlib
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -13,17 +14,21 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
-from multiprocessing.connection import wait
 
 import torch
 
-from experiments import recipe, records, report, store, trial
+from experiments import ensembling, records, store, trial
 from experiments.definitions import DATASETS, Table, table_named
 from experiments.trial import Job
 from labkit import data
 from labkit.training import device as running
+
+# What the runs of a table are: modules with `run`, `settings` and `has_recipe`.
+KINDS = {"trial": trial, "ensembling": ensembling}
 
 
 class Measurement:
@@ -46,8 +51,7 @@ class Measurement:
         if unknown:
             raise ValueError(f"datasets: got {', '.join(unknown)}, expected some of {', '.join(DATASETS)}")
         folder = data.data_folder(self.root)
-        has_recipe = getattr(_runs(self.table), "has_recipe", recipe.has_recipe)
-        fit = [name for name in names or self.table.datasets if has_recipe(self.size, name)]
+        fit = [name for name in names or self.table.datasets if _runs(self.table).has_recipe(self.size, name)]
         here = [name for name in fit if data.available(name, "train", self.root)]
         if missing := [name for name in names or () if name not in here]:
             why = f"not at hand in {folder}" if set(missing) <= set(fit) else f"without a recipe in size {self.size!r}"
@@ -82,7 +86,7 @@ class Measurement:
                 del self.records[store.key(record)]
 
     def expected(self, job: Job) -> tuple[dict, dict]:
-        """Settings and code with which a record of this run must have been made."""
+        """Settings and behavior with which a record of this run must have been made."""
         same = replace(job, seed=0)
         if same not in self._expected:
             self._expected[same] = _runs(self.table).settings(same, self.root)
@@ -105,7 +109,7 @@ class Measurement:
                     for setting in range(self.table.tuning_runs(tuned))
                 ]
                 found += [job for job in tuning if job not in found]
-                if (chosen := report.chosen(self.table, row, dataset, self.records)) is not None:
+                if (chosen := trial.chosen(self.table, row, dataset, self.records)) is not None:
                     found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
         return found
 
@@ -121,7 +125,7 @@ class Measurement:
 
     def keep(self, job: Job, measured: dict, write: bool = True) -> None:
         """Take up what a run has measured, and write its record."""
-        settings, code = self.expected(job)
+        settings, behavior = self.expected(job)
         about = measured.pop("about")  # comes last in the line
         record = {
             "table": self.name,
@@ -129,9 +133,7 @@ class Measurement:
             **{name: value for name, value in asdict(job).items() if name not in ("table", "size")},
             **measured,
             "settings": settings,
-            "settings hash": store.digest(settings),
-            "code": code,
-            "code hash": store.digest(code),
+            "behavior": behavior,
             "about": about,
         }
         if write:
@@ -206,8 +208,7 @@ def share(table: Table, devices: int, words: list[str]) -> None:
 
 
 def _runs(table):
-    """The module that says what a run of the table is."""
-    return importlib.import_module(f"experiments.{table.runs}")
+    return KINDS[table.runs]
 
 
 def _run(job, root, device, folder):
@@ -230,8 +231,8 @@ def _checkpoint(job, root, device, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = [asdict(job), *trial.settings(job, root), running.world_size()]
-    return folder / f"{job.table}_{store.digest(decided)}.ckpt"
+    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
+    return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 
 class _Here:
@@ -266,74 +267,59 @@ class _Side:
 
     def __init__(self, count, options):
         context = multiprocessing.get_context("spawn")
-        self.busy, self.free, self.processes, self.started = {}, [], [], time.monotonic()
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
-        for _ in range(count):
-            here, there = context.Pipe()
-            self.processes.append(context.Process(target=_work, args=(there, *options)))
-            self.processes[-1].start()
-            there.close()
-            self.free.append(here)
-        signal.signal(signal.SIGINT, before)
+        # Nobody writes to this pipe. It ends when this process closes it or is killed, and with it the workers leave.
+        listening, self.alive = context.Pipe(duplex=False)
+        self.pool = ProcessPoolExecutor(count, context, _begin, (listening, options[1]))
+        self.options, self.futures, self.started = options, {}, time.monotonic()
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *error):
-        for connection in (*self.free, *self.busy):
-            connection.close()  # which ends a process that waits for work
-        for process in self.processes:
-            if kind is not None:
-                process.terminate()
-            process.join()
+        if kind is not None:
+            self.alive.close()
+        self.pool.shutdown(cancel_futures=True)
+        self.alive.close()
 
     @property
     def in_hand(self):
-        return list(self.busy.values())
+        return list(self.futures.values())
 
     @property
     def seconds(self):
         return time.monotonic() - self.started
 
     def start(self, job):
-        connection = self.free.pop()
-        connection.send(job)
-        self.busy[connection] = job
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
+        self.futures[self.pool.submit(_run, job, *self.options)] = job
+        signal.signal(signal.SIGINT, before)
 
     def ended(self):
         """Waits until at least one run has ended; pairs of job and what was measured."""
         found = []
-        for connection in wait(list(self.busy)):
-            job = self.busy.pop(connection)
+        for future in wait(self.futures, return_when=FIRST_COMPLETED).done:
+            job = self.futures.pop(future)
             try:
-                measured = connection.recv()
-            except EOFError:
-                raise RuntimeError(f"the process that ran {job.name()} has ended unexpectedly") from None
-            if isinstance(measured, str):
-                raise RuntimeError(f"{job.name()} failed:\n{measured}")
-            self.free.append(connection)
-            found.append((job, measured))
+                found.append((job, future.result()))
+            except BrokenProcessPool:
+                names = ", ".join(each.name() for each in [job, *self.in_hand])
+                raise RuntimeError(f"a process has ended unexpectedly; in hand were {names}") from None
+            except Exception as error:
+                said = "".join(traceback.format_exception(error))
+                raise RuntimeError(f"{job.name()} failed:\n{said}") from None
         return found
 
 
-def _work(connection, *options):
-    """What a process of `_Side` does: a run for every job that comes, until the connection is closed."""
+def _begin(alive, device):
+    """What a process of `_Side` does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if running.choose_device(options[1]).type == "cpu":
+    threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
+    if running.choose_device(device).type == "cpu":
         torch.set_num_threads(1)
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(_run(job, *options))
-        except Exception:
-            connection.send(traceback.format_exc())
 
 
-def _leave_with_parent():
+def _leave_with_parent(alive):
     """A run whose record nobody would write is not finished."""
-    multiprocessing.parent_process().join()
+    with suppress(EOFError, OSError):
+        alive.recv()
     os._exit(1)

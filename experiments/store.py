@@ -1,18 +1,12 @@
 """Records of the paper tables: one JSON line a run in data/measured/TABLE.jsonl, or TABLE_SIZE.jsonl.
 
-A line holds what was run, every setting that decides the result with a hash over them, a version of the code, what was
-measured, how long it took and on what kind of machine. Lines are added at the end and never changed. The versions of
-the code are those of the files that decide the result, comments and docstrings left out; no commit needs to be known.
+A line holds what was run, every setting that decides the result, the versions of the code's behavior that decide it,
+what was measured, how long it took and on what kind of machine. Lines are added at the end and never changed.
 """
 
-import hashlib
-import io
 import json
 import os
-import tempfile
-import tokenize
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from experiments import records
@@ -22,34 +16,45 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-PACKAGE = Path(__file__).resolve().parents[1]
-
-# The files that decide the result of every run; those of the losses are added to it loss by loss.
-CORE = (
-    "augmentation.py",
-    "data.py",
-    "distances.py",
-    "embeddings.py",
-    "evaluation.py",
-    "experiments/parts.py",
-    "experiments/trial.py",
-    "loop.py",
-    "similarities.py",
-)
-
-
-# {(file, version in records): the version that does the same}. Records of both fit. An entry says why, and is made only
-# after some of the records were measured again with the newer version, on the machine that had made them, and came out
-# the same to the last digit.
-ALIKE = {
-    # The networks of the full size stand in large.py and photographs.py. Training images make their first filters, so
-    # that parts.network takes them. The precision of a full-size run is trial.py's, and so is saving it on the way:
-    # that changes no step.
-    ("experiments/parts.py", "82e1f917"): "8c89b2ae",
-    ("experiments/parts.py", "6178b2a5"): "8c89b2ae",
-    ("experiments/trial.py", "2fccfcad"): "b562c79c",
-    ("experiments/trial.py", "f86cdc63"): "b562c79c",
+# {what the code does: version}. Raise a version by hand when what is computed changes: names, comments and files may
+# change without it. The golden runs (experiments.golden) turn red when a number of theirs changes, and are not written
+# anew before a version that decides the run is raised. Records with the old version are out of date then.
+BEHAVIOR = {
+    # of every run that trains one network with one loss
+    "data": 1,  # from pixels to normalized floats; which images are held back for tuning
+    "batches": 1,  # which images make up a batch
+    "loop": 1,
+    "optimizer": 1,  # SGD, and its rate from step to step
+    "embeddings": 1,  # on the sphere, in the ball
+    "distances": 1,
+    "evaluation": 1,  # the metrics
+    "measuring": 1,  # on which images they are taken, on the way and in the end
+    # of some
+    "augmentation": 1,
+    "lenet": 1,
+    "three convolutions": 1,
+    "seven convolutions": 1,
+    "ten convolutions": 1,
+    "losses.softmax": 1,
+    "losses.center": 1,
+    "losses.triplet": 1,
+    "losses.exponential_triplet": 1,
+    "losses.circle": 1,
+    "losses.pedcc": 1,
+    "losses.weighted_sum": 1,
+    "centroids": 1,
+    # of ensembles
+    "ensembles": 1,  # ways to several networks, and how they are judged
+    "distancing": 1,
+    "small_resnet": 1,
+    "mobilenet_v2": 1,
 }
+OF_ALL = ("data", "batches", "loop", "optimizer", "embeddings", "distances", "evaluation", "measuring")
+
+
+def versions(names) -> dict[str, int]:
+    """{name: version} of these behaviors."""
+    return {name: BEHAVIOR[name] for name in sorted(names)}
 
 
 class Mismatch(ValueError):
@@ -88,7 +93,7 @@ def append(path: Path, record: dict) -> None:
         whole = file.read().rfind(b"\n") + 1
         if whole < length:
             file.truncate(whole)
-        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        file.write(_line(record).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -97,58 +102,43 @@ def append(path: Path, record: dict) -> None:
 def only_writer(path: Path):
     """Within this, no other process on this machine writes the records of `path`. ValueError if one does already.
 
-    The operating system gives the lock back when a process ends, however it ends. Windows has no such lock.
+    The lock is a file beside the records. The operating system gives it back when a process ends, however it ends.
+    Windows has no such lock.
     """
     if fcntl is None:
         yield
         return
-    with (Path(tempfile.gettempdir()) / f"labkit-{digest(str(path.absolute()))}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"{path.name}: another labkit measure is writing these records; wait for its end"
-            ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    descriptor = _locked(lock)
+    try:
         yield
+    finally:
+        lock.unlink(missing_ok=True)  # while it is held: `_locked` knows a lock that is gone
+        os.close(descriptor)
 
 
-def digest(value) -> str:
-    """Twelve hexadecimal digits that stand for a plain value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
-
-
-# ---- the version of the code
-
-
-@cache
-def file_version(name: str) -> str:
-    """Eight hexadecimal digits for what a source file of labkit says to Python: no comments, docstrings or blanks."""
-    source = (PACKAGE / name).read_text(encoding="utf-8")
-    marks = {tokenize.INDENT: ">", tokenize.DEDENT: "<", tokenize.NEWLINE: "\n"}
-    words, begins = [], True
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.COMMENT, tokenize.NL) or (begins and token.type == tokenize.STRING):
-            continue  # a string that begins a statement is a docstring
-        if token.type != tokenize.NEWLINE or not begins:  # not the end of a line that held only a docstring
-            words.append(marks.get(token.type, token.string))
-        begins = token.type in marks
-    text = "".join(words).replace(" ", "").replace("{{", "{").replace("}}", "}")  # Pythons split f-strings differently
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def same_version(name: str, recorded: str, now: str) -> bool:
-    """Whether a file in the recorded version decides a run as the one of now does."""
-    return recorded == now or ALIKE.get((name, recorded)) == now
-
-
-def code_version(network, loss) -> dict[str, str]:
-    """{file: version} of the files that decide a run with this network and this loss."""
-    modules = [*network.modules(), *loss.modules()]
-    kinds = {kind.__module__ for module in modules for kind in type(module).__mro__}
-    own = {f"{name.removeprefix('labkit.').replace('.', '/')}.py" for name in kinds if name.startswith("labkit.")}
-    if any(name.startswith("losses/pedcc") for name in own):
-        own |= {"centroids.py", "losses/softmax.py"}
-    return {name: file_version(name) for name in sorted({*CORE, *own})}
+def _locked(lock: Path) -> int:
+    """The descriptor of the file, locked for this process alone."""
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            raise ValueError(
+                f"{lock}: cannot be locked for writing the records beside it ({error.strerror})"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        except FileNotFoundError:
+            pass  # its holder has put it away between the two lines: there is another lock by now, or none
+        except OSError:
+            os.close(descriptor)
+            raise ValueError(
+                f"{lock.stem}: another labkit measure is writing these records; wait for its end"
+            ) from None
+        os.close(descriptor)
 
 
 # ---- whether a record fits
@@ -159,23 +149,21 @@ def key(record: dict) -> tuple:
     return tuple(record[name] for name in ("dataset", "row", "kind", "seed", "setting"))
 
 
-def check(record: dict, settings: dict, code: dict, path: Path) -> None:
-    """Raises Mismatch unless the record was made with these settings and this code; says what differs."""
+def check(record: dict, settings: dict, behavior: dict, path: Path) -> None:
+    """Raises Mismatch unless the record was made with these settings and this behavior; says what differs."""
     lines = [
-        f"{name}: recorded {json.dumps(record['settings'].get(name))}, now {json.dumps(now)}"
-        for name, now in settings.items()
-        if record["settings"].get(name) != now
+        f"{what}{name}: recorded {json.dumps(then.get(name))}, now {json.dumps(now.get(name))}"
+        for what, then, now in (("", record["settings"], settings), ("behavior of ", record["behavior"], behavior))
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
     ]
-    versions = [(name, record["code"].get(name, now), now) for name, now in code.items()]
-    lines += [f"labkit/{version[0]} has changed" for version in versions if not same_version(*version)]
-    lines += [f"labkit/{name} is {'new' if name in code else 'gone'}" for name in record["code"].keys() ^ code.keys()]
     if lines:
         dataset, row, kind, seed, _ = key(record)
         raise Mismatch(
             f"{path.name} holds a record that does not fit ({dataset}, {row}, {kind}, seed {seed}):\n  "
             + "\n  ".join(lines)
-            + "\nRecords of different settings or code are never mixed. Go back to what was recorded, or measure again "
-            "with --again, which moves the records that do not fit into a file beside it"
+            + "\nRecords of different settings or behavior are never mixed. Go back to what was recorded, or measure "
+            "again with --again, which moves the records that do not fit into a file beside it"
         )
 
 
@@ -187,10 +175,9 @@ def put_aside(path: Path, unfit: list[dict]) -> Path:
     kept = [record for record in read(path) if key(record) not in unfit_keys]
     for record in unfit:
         append(aside, record)
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.touch()
-    for record in kept:
-        append(temporary, record)
-    os.replace(temporary, path)
+    records.write_whole(path, "".join(_line(record) for record in kept))
     return aside
+
+
+def _line(record):
+    return json.dumps(record, ensure_ascii=False) + "\n"

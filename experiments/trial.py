@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from experiments import parts, store
+from experiments import networks, parts, store
 from experiments import recipe as recipes
 from experiments.definitions import Row, Table, table_named
 from labkit import data, embeddings, evaluation, training
 from labkit.training import device as running
 
 TUNING_SEED = 1000  # none of the final runs has it
+has_recipe = recipes.has_recipe
 VALIDATION, VALIDATION_CLASSES = 10, 5  # every tenth training image is for tuning, or every fifth training class
 
 
@@ -103,22 +104,25 @@ def make_loss(job: Job, classes: int) -> nn.Module:
 
 
 def settings(job: Job, root: str | None) -> tuple[dict, dict]:
-    """All that decides the result of a run, as plain values: its settings, and the versions of the code."""
-    train = images(job.dataset, root)[0]
+    """All that decides the result of a run, as plain values: its settings, and the versions of the code's behavior."""
     row, recipe, dim = definition(job)
-    loss = make_loss(job, len(train.classes))
     decided = {
         "content": content(job.dataset, root),
         "recipe": recipe.describe(),
         "steps": list(recipes.steps_of(recipe, job.kind)),
         "dim": dim,
-        "loss": " ".join(repr(loss).split()),
+        "parameters": row.parameters(job.setting),
         "space": row.space,
         "measured in": row.measured,
         "rate": row.settings[job.setting]["rate"],
         "late centroids": row.late,
     }
-    return decided, store.code_version(parts.network(recipe.network, train, dim), loss)
+    return decided, store.versions(behavior(row, recipe))
+
+
+def behavior(row: Row, recipe: recipes.Recipe) -> set[str]:
+    """The names in store.BEHAVIOR of all that decides the runs of a row in a recipe."""
+    return {*store.OF_ALL, recipe.network, *row.behavior} | ({"augmentation"} if recipe.augment else set())
 
 
 def run(
@@ -144,7 +148,7 @@ def run(
     row, recipe, dim = definition(job)
     intervals, steps = recipes.steps_of(recipe, job.kind)
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
-    network = InSpace(parts.network(recipe.network, train, dim), row.space)
+    network = InSpace(networks.network(recipe.network, train, dim), row.space)
     loss = make_loss(job, len(train.classes))
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
@@ -187,6 +191,7 @@ def run(
         "images a second": round(history.images_per_second * world),
         "processes": world,
         **_cost(started, None if goes_on else cpu),
+        "loss": " ".join(repr(loss).split()),
     }
 
 
@@ -219,9 +224,11 @@ def score(results: dict) -> float:
 def chosen(table: Table, row: str, dataset: str, records: dict) -> int | None:
     """The setting that was best in tuning, the first of equals; None until all records of the tuning are there.
 
-    records: {store.key(record): record}
+    records: {store.key(record): record}. A row that is not tuned has one setting, 0.
     """
     tuned = table.tuned_as(row)
+    if not table.tuning_runs(tuned):
+        return 0
     keys = [(dataset, tuned, "tuning", TUNING_SEED, number) for number in range(len(table.rows[tuned].settings))]
     if any(key not in records for key in keys):
         return None

@@ -10,49 +10,37 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from labkit import checks
 
-__all__ = [
-    "PRINTED_7X7",
-    "PRINTED_15X15",
-    "convolve2d",
-    "correlate2d",
-    "correlate_separable",
-    "gaussian_kernel",
-    "gaussian_vector",
-    "integer_mask",
-    "output_size",
-    "separate",
-]
-
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+Pair = int | tuple[int, int]  # one number for rows and columns, or one for each
 
 
-# --- Correlation and convolution ---------------------------------------------------------------------------------
-
-
-def correlate2d(image, kernel, stride=1, padding=0, dilation=1, padding_mode="zeros"):
+def correlate2d(
+    image: Tensor, kernel: Tensor, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, padding_mode: str = "zeros"
+) -> Tensor:
     """The kernel's sum of products at every place of the image; deep-learning libraries call this a convolution.
 
     result[i, j] = Σ_{u, v} kernel[u, v] · padded[stride·i + dilation·u, stride·j + dilation·v]
 
-    image    (H, W) or (C, H, W), floating point or int64
-    kernel   (h, w): applied to every channel by itself -> (H', W') or (C, H', W')
-             (C, h, w): one filter; its sum runs over the channels too -> (H', W')
-             (O, C, h, w): O filters, as in `torch.nn.Conv2d` -> (O, H', W')
-    stride, padding, dilation   whole numbers, or pairs of them for (rows, columns): pixels from one place of the kernel
-        to the next; pixels added on each side; distance of the pixels that neighboring weights meet
-    padding_mode   what the added pixels hold: "zeros"; "reflect", the image mirrored in its outermost pixels;
-        "replicate", the nearest pixel; "circular", the opposite side
+    image: (H, W) or (C, H, W), floating point or int64.
+    kernel: (h, w) is applied to every channel by itself -> (H', W') or (C, H', W'); (C, h, w) is one filter, whose sum
+        runs over the channels too -> (H', W'); (O, C, h, w) is O filters, as in `torch.nn.Conv2d` -> (O, H', W').
+    stride, padding, dilation: whole numbers, or pairs for (rows, columns): pixels from one place of the kernel to the
+        next; pixels added on each side; distance of the pixels that neighboring weights meet.
+    padding_mode: what the added pixels hold: "zeros"; "reflect", the image mirrored in its outermost pixels;
+        "replicate", the nearest pixel; "circular", the opposite side.
 
     `output_size` gives H' and W'. The result has the dtype that torch promotes the two to, and can be differentiated.
-
     Raises ValueError for another dtype or shape, for channels that do not fit, and for a kernel larger than the image.
+
+    >>> correlate2d(torch.tensor([[1, 2, 4, 8]]), torch.tensor([[-1, 1]]))
+    tensor([[1, 2, 4]])
     """
     _check_operands(image, kernel)
-    stride, padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
-    dilation = _pair("dilation", dilation, 1)
+    stride, padding, dilation = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
     sizes = image.shape[-2:], kernel.shape[-2:], stride, padding, dilation
     height, width = (output_size(*sizes_of_axis) for sizes_of_axis in zip(*sizes, strict=True))
     padded = _padded(image, padding, padding_mode)
@@ -70,45 +58,47 @@ def correlate2d(image, kernel, stride=1, padding=0, dilation=1, padding_mode="ze
     return total
 
 
-def _weighted(weights, image):
+def _weighted(weights: Tensor, image: Tensor) -> Tensor:
     """One weight times the image (..., H, W); or weights (C,) or (O, C) of its channels: sums over these."""
     return weights * image if weights.ndim == 0 else torch.tensordot(weights, image, dims=1)
 
 
-def convolve2d(image, kernel, stride=1, padding=0, dilation=1, padding_mode="zeros"):
+def convolve2d(
+    image: Tensor, kernel: Tensor, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, padding_mode: str = "zeros"
+) -> Tensor:
     """Convolution in the sense of mathematics: `correlate2d` with the kernel turned by 180°.
 
     result[i, j] = Σ_{u, v} kernel[u, v] · padded[i + h-1 - u, j + w-1 - v]      (stride and dilation 1)
 
     Unlike correlation it is commutative and associative; for a kernel that looks the same after half a turn, such as a
     Gaussian, the two are equal. Arguments, result and errors as for `correlate2d`.
+
+    >>> convolve2d(torch.tensor([[1, 2, 4, 8]]), torch.tensor([[-1, 1]]))
+    tensor([[-1, -2, -4]])
     """
     _check_operands(image, kernel)
     return correlate2d(image, kernel.flip(-2, -1), stride, padding, dilation, padding_mode)
 
 
-def output_size(size, kernel, stride=1, padding=0, dilation=1):
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
     """How many places the kernel has along one axis: ⌊(size + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1.
 
-    size and kernel are the lengths of image and kernel along that axis. Raises ValueError unless all are whole numbers
-    (padding at least 0, the others at least 1), or if the kernel does not fit into the padded image.
+    size, kernel: the lengths of image and kernel. Raises ValueError unless all are whole numbers (padding at least 0,
+    the others at least 1), or if the kernel does not fit into the padded image.
+
+    >>> output_size(28, 5, padding=2), output_size(28, 5, stride=2)
+    (28, 12)
     """
-    for name, value, least in (
-        ("size", size, 1),
-        ("kernel", kernel, 1),
-        ("stride", stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        checks.whole(name, value, at_least=least)
-    span = dilation * (kernel - 1) + 1
-    room = size + 2 * padding - span
-    if room < 0:
-        raise ValueError(f"kernel must fit into the padded image of {size + 2 * padding} pixels, got a span of {span}")
-    return room // stride + 1
+    for name, value in {"size": size, "kernel": kernel, "stride": stride, "dilation": dilation}.items():
+        checks.whole(name, value)
+    checks.whole("padding", padding, at_least=0)
+    span, room = dilation * (kernel - 1) + 1, size + 2 * padding
+    if span > room:
+        raise ValueError(f"kernel: got a span of {span} pixels, expected at most the {room} of the padded image")
+    return (room - span) // stride + 1
 
 
-def _padded(image, padding, mode):
+def _padded(image: Tensor, padding: tuple[int, int], mode: str) -> Tensor:
     """The image with so many (rows, columns) more on each side."""
     checks.one_of("padding_mode", mode, PADDING_MODES)
     if mode == "zeros":
@@ -117,7 +107,7 @@ def _padded(image, padding, mode):
     for axis, width in zip((-2, -1), padding, strict=True):
         last = image.shape[axis] - 1
         if mode == "reflect" and width > last:
-            raise ValueError(f"padding must be at most {last} for 'reflect' on {last + 1} pixels, got {width}")
+            raise ValueError(f"padding: got {width}, expected at most {last} for 'reflect' on {last + 1} pixels")
         place = torch.arange(-width, last + 1 + width, device=image.device)
         if mode == "reflect":
             place = last - (last - place.abs()).abs()  # -2, -1, 0, 1 -> 2, 1, 0, 1, and so at the other end
@@ -132,61 +122,69 @@ def _padded(image, padding, mode):
 # --- Gaussian kernels --------------------------------------------------------------------------------------------
 
 
-def gaussian_vector(sigma, size=None):
+def gaussian_vector(sigma: float, size: int | None = None) -> Tensor:
     """Samples of exp(-x²/2σ²) at x = -r..r with r = (size - 1)/2, divided by their sum: float64 (size,).
 
-    sigma   standard deviation in pixels, above 0
-    size    odd; 2·⌈3σ⌉ + 1 by default, which reaches three standard deviations to each side
+    sigma: standard deviation in pixels, above 0.
+    size: odd; default 2·⌈3σ⌉ + 1, which reaches three standard deviations to each side.
 
     The factor 1/(√(2π)·σ) of the formula cancels. Without the division the samples would not sum to 1, and the filter
     would make the image brighter or darker. A size much below 6σ cuts the bell off, and smooths less than sigma says.
     Raises ValueError for another sigma or size.
+
+    >>> gaussian_vector(1.0, size=3)
+    tensor([0.2741, 0.4519, 0.2741], dtype=torch.float64)
     """
     bell = _bell(sigma, size)
     return bell / bell.sum()
 
 
-def gaussian_kernel(sigma, size=None):
+def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
     """The Gaussian filter of paper 002, exp(-(x² + y²)/2σ²) over its sum: float64 (size, size); see `gaussian_vector`.
 
     It is the product of a column and a row: exp(-(x² + y²)/2σ²) = exp(-x²/2σ²)·exp(-y²/2σ²).
+
+    >>> gaussian_kernel(2.0).shape
+    torch.Size([13, 13])
     """
     vector = gaussian_vector(sigma, size)
     return torch.outer(vector, vector)
 
 
-def integer_mask(sigma, size, center=None):
+def integer_mask(sigma: float, size: int, center: float | None = None) -> Tensor:
     """A Gaussian in whole numbers: int64 (size, size), to be divided by its sum after filtering.
 
     The rule (Jain, Kasturi, Schunck 1995, section 4.5): round(center · exp(-(x² + y²)/2σ²)).
 
-    sigma    standard deviation in pixels, above 0
-    size     odd
-    center   the largest weight before rounding, at least 1. By default that for which the four corners, the smallest
-        weights, are 1. The larger it is, the less is lost by rounding
+    sigma: standard deviation in pixels, above 0.
+    size: odd.
+    center: the largest weight before rounding, at least 1; default that for which the four corners, the smallest
+        weights, are 1. The larger it is, the less is lost by rounding.
 
     Raises ValueError for values out of range, and if the default center would be too large for exact whole numbers.
+
+    >>> integer_mask(1.0, 3).tolist()
+    [[1, 2, 1], [2, 3, 2], [1, 2, 1]]
     """
     bell = _bell(sigma, size)
     if center is None:
         radius = (size - 1) // 2
         exponent = (radius / sigma) ** 2
         if exponent > math.log(2**53):
-            raise ValueError(f"center must be given: for corners of 1 it would have to be e^{exponent:.0f}")
+            raise ValueError(f"center: got None, expected a number: corners of 1 would take e^{exponent:.0f}")
         center = math.exp(exponent)
     elif not 1 <= checks.non_negative("center", center) <= 2**53:
-        raise ValueError(f"center must lie between 1 and 2^53, got {center!r}")
+        raise ValueError(f"center: got {center!r}, expected a number from 1 to 2^53")
     return (center * torch.outer(bell, bell)).round().to(torch.int64)
 
 
-def _bell(sigma, size):
+def _bell(sigma: float, size: int | None) -> Tensor:
     """exp(-x²/2σ²) at the whole numbers from -r to r."""
-    if checks.non_negative("sigma", sigma) == 0:
-        raise ValueError(f"sigma must be above 0, got {sigma!r}")
+    checks.positive("sigma", sigma)
     size = 2 * math.ceil(3 * sigma) + 1 if size is None else size
     checks.whole("size", size, at_least=1)
     if size % 2 == 0:
-        raise ValueError(f"size must be odd, so that the mask has a center, got {size}")
+        raise ValueError(f"size: got {size}, expected an odd number, so that the mask has a center")
     radius = size // 2
     x = torch.arange(-radius, radius + 1, dtype=torch.float64)
     return torch.exp(-((x / sigma) ** 2) / 2)
@@ -195,15 +193,18 @@ def _bell(sigma, size):
 # --- Separable kernels -------------------------------------------------------------------------------------------
 
 
-def separate(kernel, tolerance=1e-6):
+def separate(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
     """The column (h,) and the row (w,) whose product, column[u]·row[v], is the kernel (h, w).
 
-    Filtering with one after the other takes h + w products a pixel in place of h·w. Only a kernel whose rows are all
+    Filtering with one after the other takes h + w products per pixel instead of h·w. Only a kernel whose rows are all
     multiples of one row can be separated; the row is scaled so that its entry at the kernel's largest weight is 1.
 
-    tolerance   largest deviation of the product that is accepted, as a share of the kernel's largest weight
+    tolerance: largest deviation of the product that is accepted, as a share of the kernel's largest weight.
 
     Raises ValueError if there are no such vectors, for another shape or dtype, and for a kernel of zeros.
+
+    >>> separate(torch.tensor([[1, 2, 1], [2, 4, 2]]))
+    (tensor([2., 4.], dtype=torch.float64), tensor([0.5000, 1.0000, 0.5000], dtype=torch.float64))
     """
     _check_tensor("kernel", kernel, (2,), "(h, w)")
     tolerance = checks.non_negative("tolerance", tolerance)
@@ -211,96 +212,89 @@ def separate(kernel, tolerance=1e-6):
     u, v = divmod(int(kernel.abs().argmax()), kernel.shape[1])
     largest = kernel[u, v]
     if largest == 0:
-        raise ValueError("kernel must have a weight other than 0, got zeros only")
+        raise ValueError("kernel: got zeros only, expected a weight other than 0")
     column, row = kernel[:, v], kernel[u] / largest
     off = float(((torch.outer(column, row) - kernel).abs().max() / largest.abs()).detach())
     if not off <= tolerance:
-        raise ValueError(f"kernel must be the product of a column and a row, got one that is off by {off:.2g}")
+        raise ValueError(f"kernel: got one that is off by {off:.2g}, expected the product of a column and a row")
     return column, row
 
 
-def correlate_separable(image, column, row, stride=1, padding=0, dilation=1, padding_mode="zeros"):
+def correlate_separable(
+    image: Tensor,
+    column: Tensor,
+    row: Tensor,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    padding_mode: str = "zeros",
+) -> Tensor:
     """`correlate2d` with the kernel column[u]·row[v]: first along the columns of the image, then along its rows.
 
     column (h,), row (w,); image (H, W) or (C, H, W), each channel by itself. The rest is as for `correlate2d`.
+
+    >>> correlate_separable(torch.eye(3), torch.ones(2), torch.ones(2)).tolist()
+    [[2.0, 1.0], [1.0, 2.0]]
     """
     _check_tensor("column", column, (1,), "(h,)")
     _check_tensor("row", row, (1,), "(w,)")
-    stride, padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
-    dilation = _pair("dilation", dilation, 1)
+    stride, padding, dilation = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
     image = correlate2d(image, column[:, None], (stride[0], 1), (padding[0], 0), (dilation[0], 1), padding_mode)
     return correlate2d(image, row[None, :], (1, stride[1]), (0, padding[1]), (1, dilation[1]), padding_mode)
 
 
-# --- The masks of the lecture ------------------------------------------------------------------------------------
+# --- The masks of the lecture: paper 002 prints them as samples of a Gaussian, without the sigma ------------------
 
-# Paper 002 prints two integer masks as samples of a Gaussian, without the sigma.
-#
-# The small one is no Gaussian at all. Along the middle row each step halves, 16 8 4 2; a Gaussian that falls to a half
-# after one step has fallen to a sixteenth after two. Taken by itself, each weight asks for a sigma of its own: 0.85
-# from the 8, 1.2 from the 4, 1.47 from the 2, 1.8 from the corner. No integer_mask with 16 in the center agrees in more
-# than 25 of the 49 weights.
-PRINTED_7X7 = torch.tensor(
-    [
-        [1, 1, 2, 2, 2, 1, 1],
-        [1, 2, 2, 4, 2, 2, 1],
-        [2, 2, 4, 8, 4, 2, 2],
-        [2, 4, 8, 16, 8, 4, 2],
-        [2, 2, 4, 8, 4, 2, 2],
-        [1, 2, 2, 4, 2, 2, 1],
-        [1, 1, 2, 2, 2, 1, 1],
-    ]
-)
+
+def _mirrored(*quarter: str) -> Tensor:
+    """A mask from the rows of its upper left quarter, which hold its middle row and column too."""
+    left = torch.tensor([[int(weight) for weight in row.split()] for row in quarter])
+    upper = torch.cat([left, left[:, :-1].flip(1)], dim=1)
+    return torch.cat([upper, upper[:-1].flip(0)])
+
+
+# The small one is not a Gaussian at all. Along the middle row each step halves, 16 8 4 2; a Gaussian that falls to a
+# half after one step has fallen to a sixteenth after two. Each weight asks for a sigma of its own: 0.85 from the 8, 1.2
+# from the 4, 1.47 from the 2, 1.8 from the corner. No integer_mask with 16 in the center agrees in more than 25 of 49.
+PRINTED_7X7 = _mirrored("1 1 2 2", "1 2 2 4", "2 2 4 8", "2 4 8 16")
 
 # The large one is integer_mask(4.5, 15, center=19.77), except for the four weights at (±4, ±3), which are printed as 10
 # although those at (±3, ±4), equally far from the center, are 11: it should be 11 at all eight places.
-PRINTED_15X15 = torch.tensor(
-    [
-        [2, 2, 3, 4, 5, 5, 6, 6, 6, 5, 5, 4, 3, 2, 2],
-        [2, 3, 4, 5, 7, 7, 8, 8, 8, 7, 7, 5, 4, 3, 2],
-        [3, 4, 6, 7, 9, 10, 10, 11, 10, 10, 9, 7, 6, 4, 3],
-        [4, 5, 7, 9, 10, 12, 13, 13, 13, 12, 10, 9, 7, 5, 4],
-        [5, 7, 9, 11, 13, 14, 15, 16, 15, 14, 13, 11, 9, 7, 5],
-        [5, 7, 10, 12, 14, 16, 17, 18, 17, 16, 14, 12, 10, 7, 5],
-        [6, 8, 10, 13, 15, 17, 19, 19, 19, 17, 15, 13, 10, 8, 6],
-        [6, 8, 11, 13, 16, 18, 19, 20, 19, 18, 16, 13, 11, 8, 6],
-        [6, 8, 10, 13, 15, 17, 19, 19, 19, 17, 15, 13, 10, 8, 6],
-        [5, 7, 10, 12, 14, 16, 17, 18, 17, 16, 14, 12, 10, 7, 5],
-        [5, 7, 9, 11, 13, 14, 15, 16, 15, 14, 13, 11, 9, 7, 5],
-        [4, 5, 7, 9, 10, 12, 13, 13, 13, 12, 10, 9, 7, 5, 4],
-        [3, 4, 6, 7, 9, 10, 10, 11, 10, 10, 9, 7, 6, 4, 3],
-        [2, 3, 4, 5, 7, 7, 8, 8, 8, 7, 7, 5, 4, 3, 2],
-        [2, 2, 3, 4, 5, 5, 6, 6, 6, 5, 5, 4, 3, 2, 2],
-    ]
+PRINTED_15X15 = _mirrored(
+    "2 2 3 4 5 5 6 6",
+    "2 3 4 5 7 7 8 8",
+    "3 4 6 7 9 10 10 11",
+    "4 5 7 9 10 12 13 13",
+    "5 7 9 11 13 14 15 16",
+    "5 7 10 12 14 16 17 18",
+    "6 8 10 13 15 17 19 19",
+    "6 8 11 13 16 18 19 20",
 )
 
 
-# --- Checks ------------------------------------------------------------------------------------------------------
-
-
-def _check_operands(image, kernel):
+def _check_operands(image: Tensor, kernel: Tensor) -> None:
     """ValueError unless kernel and image have a shape and a dtype that go together."""
     _check_tensor("image", image, (2, 3), "(H, W) or (C, H, W)")
     _check_tensor("kernel", kernel, (2, 3, 4), "(h, w), (C, h, w) or (O, C, h, w)")
     if kernel.device != image.device:
-        raise ValueError(f"kernel must be on the device of image, {image.device}, got {kernel.device}")
+        raise ValueError(f"kernel: got a tensor on {kernel.device}, expected one on {image.device} as image")
     channels = kernel.shape[-3] if kernel.ndim > 2 else None
     if channels is not None and (image.ndim == 2 or image.shape[0] != channels):
-        raise ValueError(f"image must have the kernel's {channels} channels, got shape {tuple(image.shape)}")
+        raise ValueError(f"image: got shape {tuple(image.shape)}, expected the kernel's {channels} channels")
 
 
-def _check_tensor(name, value, dimensions, shape):
+def _check_tensor(name: str, value: Tensor, dimensions: tuple[int, ...], shape: str) -> None:
     """ValueError unless value is a tensor of numbers, not empty, with one of so many dimensions."""
     ok = isinstance(value, torch.Tensor) and (value.is_floating_point() or value.dtype == torch.int64)
     if not ok or value.ndim not in dimensions or value.numel() == 0:
-        raise ValueError(f"{name} must be a floating-point or int64 tensor {shape}, got {checks.describe(value)}")
+        raise ValueError(f"{name}: got {checks.describe(value)}, expected a floating-point or int64 tensor {shape}")
 
 
-def _pair(name, value, least):
+def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     """(rows, columns) of a whole number or a pair of them; ValueError unless both are at least so large."""
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
-        raise ValueError(f"{name} must be a whole number or a pair of them, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected a whole number or a pair of them")
     for one in pair:
         checks.whole(name, one, at_least=least)
     return pair

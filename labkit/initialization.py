@@ -1,9 +1,5 @@
 """Where the weights of a network start, and what a signal meets on its way through a deep one (lab 02).
 
-    network = initialize(network, "he_normal", activation="relu", generator=0)
-    for layer in signal_statistics(network, inputs):
-        print(layer.name, layer.kind, layer.std, layer.gradient_std)
-
 A layer adds up fan_in products of an input and a weight. With independent weights of mean 0 its output therefore has
 fan_in · Var[weight] times the mean square of its input; backward, in the same way, a gradient has fan_out · Var[weight]
 times the mean square of the gradient above. Glorot's and He's schemes choose the variance so that these factors
@@ -14,49 +10,35 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
 
 from labkit import checks
 
-__all__ = ["LayerSignal", "fans", "gain", "initialize", "signal_statistics"]
-
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-SCHEMES = (
-    "zeros",
-    "constant",
-    "normal",
-    "uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "orthogonal",
-)
+SCHEMES = tuple("zeros constant normal uniform glorot_normal glorot_uniform he_normal he_uniform orthogonal".split())
 SATURATED = 0.97  # of the largest output; tanh has a slope below 0.06 there
 BOUNDED = {nn.Tanh: (0.0, 1.0), nn.Sigmoid: (0.5, 0.5)}  # middle and half of the range of outputs
 
 
-# ------------------------------------------------------------------------------------------------------------- schemes
-
-
-def fans(layer):
-    """Return (fan_in, fan_out) of a linear or convolutional layer.
+def fans(layer: nn.Module) -> tuple[int, int]:
+    """(fan_in, fan_out) of a linear or convolutional layer.
 
     fan_in: how many inputs an output adds up; fan_out: how many outputs an input goes into (away from the border, at
-    stride 1). A convolution with groups connects an input with the outputs of its own group only, which
-    torch.nn.init, seeing the weight alone, cannot know: there its fan_out is `groups` times this one.
+    stride 1). A convolution with groups connects an input with the outputs of its own group only; torch.nn.init, which
+    sees the weight alone, gives `groups` times this fan_out. Raises ValueError for any other layer.
 
-    Raises ValueError for any other layer.
+    >>> fans(nn.Conv2d(3, 16, 5)), fans(nn.Linear(100, 10))
+    ((75, 400), (100, 10))
     """
     if not isinstance(layer, LAYERS):
-        raise ValueError(f"layer must be nn.Linear or nn.Conv1d, 2d or 3d, got {type(layer).__name__}")
+        raise ValueError(f"layer: got {type(layer).__name__}, expected nn.Linear or nn.Conv1d, 2d or 3d")
     outputs, inputs_of_one, *kernel = layer.weight.shape
     places = math.prod(kernel)  # of the kernel; 1 for a linear layer
     return inputs_of_one * places, outputs // getattr(layer, "groups", 1) * places
 
 
-def gain(activation, slope=0.01):
-    """Return the factor on the weights' standard deviation that makes up for what an activation takes away.
+def gain(activation: str, slope: float = 0.01) -> float:
+    """The factor on the weights' standard deviation that makes up for what an activation takes away.
 
     activation: "linear" 1; "relu" √2, since it keeps half of the mean square of a symmetric signal (He and others
         2015); "leaky_relu" √(2/(1 + slope²)), in the same way; "tanh" 5/3, a rule of thumb, with which the signal
@@ -64,13 +46,25 @@ def gain(activation, slope=0.01):
     slope: of leaky ReLU below 0, default 0.01.
 
     Raises ValueError for another activation, or a slope that is negative or not finite.
+
+    >>> gain("tanh"), round(gain("relu") ** 2, 9)
+    (1.6666666666666667, 2.0)
     """
     slope = checks.non_negative("slope", slope)
     gains = {"linear": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + slope**2))}
     return gains[checks.one_of("activation", activation, tuple(gains))]
 
 
-def initialize(module, scheme, activation=None, *, scale=0.01, slope=0.01, fan="in", generator=None):
+def initialize(
+    module: nn.Module,
+    scheme: str,
+    activation: str | None = None,
+    *,
+    scale: float = 0.01,
+    slope: float = 0.01,
+    fan: str = "in",
+    generator: Generator | int | None = None,
+) -> nn.Module:
     """Give every linear and convolutional layer of `module` new weights, and zero biases; return the module.
 
     scheme:
@@ -87,14 +81,17 @@ def initialize(module, scheme, activation=None, *, scale=0.01, slope=0.01, fan="
                           (Saxe, McClelland, Ganguli 2014); a convolution's kernels are taken as the rows
     activation: what follows the layers, see `gain`; the same for all, so give a last layer that nothing follows its
         own call. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
-    scale: of "constant", "normal" and "uniform", default 0.01.
-    slope: of leaky ReLU, default 0.01.
-    fan: "in" (default), or "out", with which He's schemes keep the size of gradients in place of signals.
+    scale, slope: of "constant", "normal" and "uniform"; of leaky ReLU. Both by default 0.01.
+    fan: "in" (default), or "out", with which He's schemes keep the size of gradients instead of signals.
     generator: a torch.Generator, or a whole number to seed one; default: torch's own. Drawn on the generator's device,
         by default the CPU, so that a network starts from the same weights on every device.
 
     Other layers (normalization, embedding tables, transposed convolutions, attention) keep what they have.
     Raises ValueError for an unknown scheme, activation or fan, a negative scale, and a module without such a layer.
+
+    >>> network = initialize(nn.Sequential(nn.Linear(1000, 1000), nn.ReLU()), "he_normal", generator=0)
+    >>> round(network[0].weight.var().item(), 5), network[0].bias.abs().max().item()
+    (0.002, 0.0)
     """
     checks.one_of("scheme", scheme, SCHEMES)
     checks.one_of("fan", fan, ("in", "out"))
@@ -104,8 +101,11 @@ def initialize(module, scheme, activation=None, *, scale=0.01, slope=0.01, fan="
     factor = gain(activation, slope)
     layers = [layer for layer in module.modules() if isinstance(layer, LAYERS)]
     if not layers:
-        raise ValueError(f"module must have a linear or convolutional layer, got {type(module).__name__} without one")
-    generator = _generator(generator)
+        raise ValueError(f"module: got {type(module).__name__}, expected one with a linear or convolutional layer")
+    if isinstance(generator, int) and not isinstance(generator, bool):
+        generator = Generator().manual_seed(generator)
+    if not isinstance(generator, Generator | None):
+        raise ValueError(f"generator: got {checks.describe(generator)}, expected a torch.Generator, a seed or None")
     with torch.no_grad():
         for layer in layers:
             layer.weight.copy_(_draw(layer, scheme, factor, scale, fan, generator))
@@ -114,16 +114,7 @@ def initialize(module, scheme, activation=None, *, scale=0.01, slope=0.01, fan="
     return module
 
 
-def _generator(generator):
-    """The torch.Generator that an argument stands for; ValueError if it is neither one nor a seed."""
-    if isinstance(generator, int) and not isinstance(generator, bool):
-        return torch.Generator().manual_seed(generator)
-    if generator is None or isinstance(generator, torch.Generator):
-        return generator
-    raise ValueError(f"generator must be a torch.Generator, a whole number or None, got {checks.describe(generator)}")
-
-
-def _draw(layer, scheme, factor, scale, fan, generator):
+def _draw(layer: nn.Module, scheme: str, factor: float, scale: float, fan: str, generator: Generator | None) -> Tensor:
     """New weights for one layer."""
     dtype = layer.weight.dtype if layer.weight.dtype == torch.float64 else torch.float32
     device = "cpu" if generator is None else generator.device
@@ -136,17 +127,15 @@ def _draw(layer, scheme, factor, scale, fan, generator):
     if scheme in ("normal", "uniform"):
         std, bound = scale, scale
     else:
-        std = {
-            "glorot": factor * math.sqrt(2 / (fan_in + fan_out)),
-            "he": factor / math.sqrt(fan_in if fan == "in" else fan_out),
-        }[scheme.split("_")[0]]
+        he = factor / math.sqrt(fan_in if fan == "in" else fan_out)
+        std = he if scheme.startswith("he") else factor * math.sqrt(2 / (fan_in + fan_out))
         bound = math.sqrt(3) * std  # U(-b, b) has the variance b²/3
     if scheme.endswith("normal"):
         return weight.normal_(0, std, generator=generator)
     return weight.uniform_(-bound, bound, generator=generator)
 
 
-def _orthogonal(weight, generator):
+def _orthogonal(weight: Tensor, generator: Generator | None) -> Tensor:
     """A matrix from the uniform distribution over those with orthonormal rows (or columns), in the weight's shape."""
     rows = weight.flatten(1).normal_(generator=generator)
     tall = rows if rows.shape[0] >= rows.shape[1] else rows.T
@@ -155,17 +144,18 @@ def _orthogonal(weight, generator):
     return (q if tall is rows else q.T).reshape(weight.shape)
 
 
-# ------------------------------------------------------------------------------------------------------------- signals
-
-
 @dataclass(frozen=True)
 class LayerSignal:
     """What comes out of one layer, over all images and units, and the gradient that comes back to it.
 
-    name: of the layer in the network; kind: its class. mean, std: of the outputs. zeros: share of outputs that are
-    exactly 0. saturated: for Tanh and Sigmoid the share of outputs in the outer 3 % of the range, else None.
-    gradient_std: standard deviation of the gradient to the outputs; NaN where none comes back. Where numbers
-    overflow, mean and standard deviations become infinite or NaN.
+    name, kind: of the layer in the network, and its class.
+    mean, std, zeros: of the outputs; zeros is the share of them that is exactly 0.
+    saturated: for Tanh and Sigmoid the share of outputs in the outer 3 % of the range, else None.
+    gradient_std: standard deviation of the gradient to the outputs; NaN where none comes back. Where numbers overflow,
+        mean and standard deviations become infinite or NaN.
+
+    >>> LayerSignal("0", "Linear", mean=3.0, std=4.0, zeros=0.0, saturated=None).rms
+    5.0
     """
 
     name: str
@@ -177,26 +167,30 @@ class LayerSignal:
     gradient_std: float = math.nan
 
     @property
-    def rms(self):
+    def rms(self) -> float:
         """Root of the mean square: what He's variance keeps. Equal to `std` where the mean is 0."""
         return math.hypot(self.mean, self.std)
 
 
-def signal_statistics(network, inputs, gradient=None):
+def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | None = None) -> list[LayerSignal]:
     """Send inputs through a network and a gradient back, and return a LayerSignal for every layer, in order.
 
     network: any module. A layer is a module without parts of its own (nn.Linear, nn.ReLU, ...); one that is used twice
-        is listed twice, one whose output is no tensor not at all. The network runs in the mode it is in; nothing of
-        it changes, running means neither.
+        is listed twice, one whose output is not a tensor not at all. The network runs in the mode it is in; nothing of
+        it changes, not even running means.
     inputs: floating-point tensor (B, ...) that the network takes.
     gradient: of the network's output, in its shape; default: independent normal numbers of variance 1 from a fixed
-        seed, so that `gradient_std` says how often larger or smaller a gradient is than at the output.
+        seed, so that `gradient_std` says how many times as large a gradient is as at the output.
 
-    Statistics are computed in float64 on the CPU: a GPU is waited for. Raises ValueError for inputs that are no
+    Statistics are computed in float64 on the CPU: a GPU is waited for. Raises ValueError for inputs that are not a
     floating-point batch or not finite, and for a gradient of another shape than the output.
+
+    >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    >>> [(layer.name, layer.kind) for layer in signal_statistics(network, torch.ones(2, 4))]
+    [('0', 'Linear'), ('1', 'ReLU')]
     """
-    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point() or inputs.ndim < 2 or not len(inputs):
-        raise ValueError(f"inputs must be a floating-point tensor of shape (B, ...), got {checks.describe(inputs)}")
+    if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.ndim < 2 or not len(inputs):
+        raise ValueError(f"inputs: got {checks.describe(inputs)}, expected a floating-point tensor of shape (B, ...)")
     checks.finite("inputs", inputs, wait=True)
     start = inputs.detach().requires_grad_()
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
@@ -204,7 +198,7 @@ def signal_statistics(network, inputs, gradient=None):
 
     def watch(name):
         def note(layer, _, output):
-            if not isinstance(output, torch.Tensor):
+            if not isinstance(output, Tensor):
                 return
             number = len(signals)
             signals.append(_signal(name, layer, output.detach()))
@@ -226,18 +220,18 @@ def signal_statistics(network, inputs, gradient=None):
     return [replace(signal, gradient_std=gradients.get(n, math.nan)) for n, signal in enumerate(signals)]
 
 
-def _gradient_for(output, gradient):
+def _gradient_for(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The gradient to send back: the one given, or normal numbers."""
     if gradient is None:
-        drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        drawn = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
         return drawn.to(output)
-    if not isinstance(gradient, torch.Tensor) or gradient.shape != output.shape:
-        expected = f"gradient must be a tensor of the output's shape {tuple(output.shape)}"
-        raise ValueError(f"{expected}, got {checks.describe(gradient)}")
+    if not isinstance(gradient, Tensor) or gradient.shape != output.shape:
+        expected = f"a tensor of the output's shape {tuple(output.shape)}"
+        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected {expected}")
     return gradient.to(output)
 
 
-def _signal(name, layer, output):
+def _signal(name: str, layer: nn.Module, output: Tensor) -> LayerSignal:
     kind = type(layer).__name__
     mean, std = _mean_and_std(output)
     saturated = None
@@ -247,10 +241,10 @@ def _signal(name, layer, output):
     return LayerSignal(name or kind, kind, mean, std, _share(output == 0), saturated)
 
 
-def _mean_and_std(values):
+def _mean_and_std(values: Tensor) -> tuple[float, float]:
     values = values.detach().cpu().double()
     return values.mean().item(), values.std(correction=0).item()
 
 
-def _share(mask):
+def _share(mask: Tensor) -> float:
     return mask.cpu().double().mean().item()

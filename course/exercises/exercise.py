@@ -22,22 +22,30 @@ How to write an exercise.
   large values, as far as the statement allows them; and results that a rounding to two digits would change.
   Points where right answers have different gradients (ties, kinks, distance zero) get `gradients=False`.
 - Mistakes: every likely mistake that the notebook announces, and the common ones, each in the literal forms in which
-  people write it. A form is an expression in the parameters of the reference (a string; all names of its module may be
-  used) or, where it takes more than one line, a function. The more special mistake stands before the more general one.
+  people write it, as far as these give different results (results are what is recognized). A form is an expression in
+  the parameters of the reference, a string (all names of its module may be used, and torch, F and math), or, where it
+  takes more than one line, a function. The more special mistake stands before the more general one.
   An explanation says what is true of all forms, in one or two sentences.
+- A value exercise (Answer) is a function without parameters in the notebook, and the check gets the function itself.
 - A bank of answers in tests/answers/labNN.json: at least eight wrong, three right and unusual for each exercise.
       {"lab": "00", "exercise": "distances", "label": "no root", "call": "function", "kind": "wrong",
        "code": "def answer(a, b):\\n    return ...", "named": "squared distance"}
   `kind` is wrong, right, or unfair (may be accepted or not); `named` is the mistake that must be named, true for any.
-  tests/course/test_answers.py runs them, and every form of every mistake must be told by its own name (`verify`).
+  tests/course/test_answers.py runs them (-k lab00), and test_exercises.py has every form of every mistake told by its
+  own name.
 """
 
 import inspect
+import math
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
 
 from course.exercises.answers import Answer, check_value
 from course.exercises.compare import ExerciseFailed, difference, in_words, tensors
 from course.exercises.relations import relation
-from course.exercises.running import Run, fresh, is_stub, raises, shown_output
+from course.exercises.running import Run, alike, fresh, is_stub, raises, shown_output
 
 __all__ = ["Answer", "Case", "Exercise", "ExerciseFailed", "Mistake", "check_value"]
 
@@ -73,7 +81,8 @@ class Mistake:
         """The forms as functions with the parameters of the reference."""
         parameters = str(inspect.signature(reference))[1:-1]
         for form in self.forms:
-            yield form if callable(form) else eval(f"lambda {parameters}: {form}", reference.__globals__)
+            names = {"torch": torch, "F": F, "math": math, **reference.__globals__}
+            yield form if callable(form) else eval(f"lambda {parameters}: {form}", names)
 
 
 class Exercise:
@@ -139,35 +148,41 @@ class Exercise:
         """The ExerciseFailed that this function deserves, or None when it is right."""
         if not callable(function):
             return ExerciseFailed(self.name, f"got {in_words(function)}, expected a function, its name alone")
-        cases = self._all_cases()
-        mine = [self._run(function, case) for case in cases]
+        mine = self._runs(function)
         if any(is_stub(run.outcome.error, function) for run in mine):
             return ExerciseFailed(self.name, "not filled in yet. Replace `raise NotImplementedError` by your lines.")
-        right = [self._run(self.reference, case) for case in cases]
         for stage in range(1, 4):
-            problems = [self._problem(*pair, stage) for pair in zip(mine, right, strict=True)]
+            problems = [self._problem(*pair, stage) for pair in zip(mine, self._right, strict=True)]
             if any(problems):
-                return self._known(mine, cases, stage) or self._unknown(mine, right, problems)
+                return self._known(mine, stage) or self._unknown(mine, problems)
         return None
 
-    def _run(self, function, case):
-        return Run(function, case, self.reference, self.gradients)
-
-    def _all_cases(self):
-        """The cases, the small before the large, and then their twins in float64 if the dtype counts."""
+    def _runs(self, function):
+        """The function on all cases, the small before the large, then on their float64 twins if the dtype counts."""
         cases = sorted(self.cases, key=lambda case: sum(x.numel() for x in tensors([case.arguments, case.keywords])))
-        return cases + [case.in_float64() for case in cases if self.dtype]
+        cases += [case.in_float64() for case in cases if self.dtype]
+        return [Run(function, case, self.reference, self.gradients) for case in cases]
 
-    def _known(self, mine, cases, stage):
+    @cached_property
+    def _right(self):
+        return self._runs(self.reference)
+
+    @cached_property
+    def _wrong(self):
+        """(mistake, runs) of each form of each mistake."""
+        return [(mistake, self._runs(form)) for mistake in self.mistakes for form in mistake.functions(self.reference)]
+
+    def _known(self, mine, stage):
         """The failure of an answer that equals a known mistake in all cases, as far as it has been judged."""
-        for mistake in self.mistakes:
-            for function in mistake.functions(self.reference):
-                wrong = (self._run(function, case) for case in cases)
-                if not any(self._problem(*pair, stage) for pair in zip(mine, wrong, strict=True)):
-                    return ExerciseFailed(self.name, f"{mistake.name}. {mistake.explanation}", mistake=mistake.name)
+        for mistake, wrong in self._wrong:
+            if self._agree(mine, wrong, stage) and not self._agree(wrong, self._right, stage):
+                return ExerciseFailed(self.name, f"{mistake.name}. {mistake.explanation}", mistake=mistake.name)
         return None
 
-    def _unknown(self, mine, right, problems):
+    def _agree(self, mine, others, stage):
+        return not any(self._problem(*pair, stage) for pair in zip(mine, others, strict=True))
+
+    def _unknown(self, mine, problems):
         """The failure of any other answer: the first case in which it shows, and what can be said of all cases."""
         outcomes = [run.outcome for run in mine]
         if all(outcome.error is None and outcome.value is None for outcome in outcomes):
@@ -175,10 +190,10 @@ class Exercise:
             return ExerciseFailed(self.name, message + shown_output(outcomes[0]), mistake="returns nothing")
         first = next(index for index, problem in enumerate(problems) if problem)
         words, mistake = problems[first].words, problems[first].mistake
-        if problems[first].values and not any(run.outcome.error for run in (*mine, *right)):
-            results = [(a.outcome.value, b.outcome.value) for a, b in zip(mine, right, strict=True)]
+        if problems[first].compared and not any(run.outcome.error for run in (*mine, *self._right)):
+            results = [(a.outcome.value, b.outcome.value) for a, b in zip(mine, self._right, strict=True)]
             if found := relation(results, self.tolerance):
-                words, mistake = f"{words}: {found}, in all cases", found
+                words, mistake = f"{words}; in all cases {found}", found
         return ExerciseFailed(self.name, mine[first].report(words, problems[first].shown), mistake)
 
     def _problem(self, mine, right, stage):
@@ -192,25 +207,29 @@ class Exercise:
 
     def _in_value(self, mine, right):
         got, expected = mine.outcome, right.outcome
+        is_mistake = right.function is not self.reference
         if got.error is not None:
-            if isinstance(got.error, type(expected.error)):
+            if isinstance(got.error, type(expected.error)) and (not is_mistake or alike(got.error, expected.error)):
                 return None
             return Problem(raises(got.error, mine.function), {} if expected.error else {"expected": expected.value})
         if expected.error is not None:
             return Problem(f"returns {in_words(got.value)}, expected {type(expected.error).__name__} to be raised")
-        words = difference(got.value, expected.value, self.tolerance, self.dtype)
+        by = "values" if is_mistake else "dtype" if self.dtype else "type"
+        words = difference(got.value, expected.value, self.tolerance, by)
         if not words:
             return None
-        remedy = ": a new tensor needs the dtype of the input, as in `torch.zeros(3, dtype=x.dtype)`"
-        words += remedy if "right values, but is torch.float" in words else ""
+        of_another_type = "has the right values" in words
+        if of_another_type and isinstance(got.value, torch.Tensor):
+            words += f": `dtype={mine.where_dtype_is_found(expected.value)}` gives a new tensor this dtype"
         words += f"; {got.changed} is changed, too" if got.changed else ""
-        return Problem(f"the result {words}", {"expected": expected.value, "got": got.value}, values=True)
+        mistake = "right values of another type" if of_another_type else None
+        return Problem(f"the result {words}", {"expected": expected.value, "got": got.value}, True, mistake)
 
     def _in_changes(self, got, expected):
         if got.changed == expected.changed:
             return None
-        advice = "" if "input" in got.changed else ", which all other code shares"
-        return Problem(f"{got.changed} is changed{advice or ': work on a copy'}", {}, mistake="changes something")
+        advice = ": work on a copy" if "input" in str(got.changed) else ", which all other code shares"
+        return Problem(f"{got.changed} is changed{advice}", mistake="changes something")
 
     def _in_gradients(self, mine, right):
         got, expected = mine.gradients, right.gradients
@@ -218,7 +237,7 @@ class Exercise:
             if isinstance(got, type(expected)):
                 return None
             return Problem(
-                f"the values are right, but with inputs that require gradients it {raises(got, mine.function)}"
+                f"the values are right, but with inputs that record gradients it {raises(got, mine.function)}"
             )
         for name, gradient in expected.items():
             if words := difference(got[name], gradient, self.tolerance):
@@ -233,7 +252,7 @@ class Exercise:
 
 
 class Problem:
-    """What is wrong with one run: words, values to show, whether the values differ, and a mistake's name, if any."""
+    """What is wrong with one run: words, values to show, whether results are compared, and a mistake's name, if any."""
 
-    def __init__(self, words, shown=None, *, values=False, mistake=None):
-        self.words, self.shown, self.values, self.mistake = words, shown or {}, values, mistake
+    def __init__(self, words, shown=None, compared=False, mistake=None):
+        self.words, self.shown, self.compared, self.mistake = words, shown or {}, compared, mistake

@@ -88,9 +88,9 @@ def _put_back():
 
 
 def fresh(value):
-    """A copy of arguments, tensors without their graph."""
+    """A copy of arguments; its tensors have no graph and are contiguous (`view` fails on others: no one's mistake)."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return value.detach().clone(memory_format=torch.contiguous_format)
     if type(value) in (list, tuple):
         return type(value)(fresh(entry) for entry in value)
     if type(value) is dict:
@@ -119,14 +119,17 @@ def is_stub(error, function):
 
 def raises(error, function):
     """An exception as the end of a sentence: its class, message and the student's line in which it was raised."""
-    first_line = next(iter(str(error).splitlines()), "")
-    name = type(error).__name__ + (f": {first_line}" if first_line else "")
     code = code_of(function)
     frames = [one for one in traceback.extract_tb(error.__traceback__) if code and one.filename == code.co_filename]
     if not frames:
-        return f"raises {name}"
+        return f"raises {in_words(error)}"
     text = f": `{frames[-1].line}`" if frames[-1].line else ""
-    return f"raises {name} in line {frames[-1].lineno}{text}"
+    return f"raises {in_words(error)} in line {frames[-1].lineno}{text}"
+
+
+def alike(error, other):
+    """Do two exceptions say the same, apart from their numbers (such as the sizes of tensors)?"""
+    return re.sub(r"\d+", "", str(error)) == re.sub(r"\d+", "", str(other))
 
 
 def shown_output(outcome):
@@ -208,6 +211,11 @@ class Run:
         code = code_of(self.function)
         names = [text for name, text in CUTS.items() if code and name in code.co_names]
         return f": what {' and '.join(names)} give carries none" if names else ""
+
+    def where_dtype_is_found(self, expected):
+        """How a student writes the dtype of a tensor: as that of an input, or its own name."""
+        names = [name for name, value in self.inputs.items() if getattr(value, "dtype", None) == expected.dtype]
+        return f"{names[0]}.dtype" if names else expected.dtype
 
     def infinite(self):
         """The functions whose derivatives turn finite gradients into infinite ones or NaN, in words, or ""."""

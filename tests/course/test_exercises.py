@@ -183,6 +183,7 @@ def test_a_mistake_that_raises_has_its_name():
     exercise = Exercise("d", distance, exercise.cases, [raising])
     exercise.verify()
     assert failure(lambda x, y: (x - y).norm(dim=5), exercise).mistake == "no axis"
+    assert failure(lambda x, y: (x - y)[9], exercise).mistake is None  # IndexError too, but another one
 
 
 def test_an_exception_can_be_the_right_answer():
@@ -214,6 +215,10 @@ class Unfriendly:
     __hash__ = None
 
 
+CYCLE = [1.0, 2.0]
+CYCLE += [CYCLE, CYCLE]
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -226,15 +231,21 @@ class Unfriendly:
         (lambda x, y: distance(x, y).long(), "is torch.int64, expected torch.float32"),
         (lambda x, y: distance(x, y) * torch.nan, "the result is NaN in 1 of 1 entries"),
         (lambda x, y: distance(x, y) * torch.inf, "largest difference inf"),
+        (lambda x, y: CYCLE, "expected a tensor of shape (1,)"),
+        (lambda x, y: torch.zeros(2, device="meta"), "cannot be checked"),
         (lambda x, y: Unfriendly(), "the result is a Unfriendly, expected"),
         (lambda x, y: (distance(x, y) for _ in x), "the result is <generator"),
         (lambda x, y: [[1.0], [2.0, 3.0]], "expected a tensor of shape (1,)"),
-        (lambda x, y: -distance(x, y), "every sign is turned, in all cases (case: one pair)"),
-        (lambda x, y: distance(x, y) * 3, "every number is 3 times the right one, in all cases"),
-        (lambda x, y: distance(x, y) + 2, "every number is too large by 2, in all cases"),
-        (lambda x, y: distance(x, y).sqrt(), "this is the root of the right result, in all cases"),
+        (lambda x, y: -distance(x, y), "in all cases every sign is turned (case: one pair)"),
+        (lambda x, y: distance(x, y) * 3, "in all cases every number is 3 times the right one"),
+        (lambda x, y: distance(x, y) + 2, "in all cases every number is too large by 2"),
+        (lambda x, y: 3.0, "the result is 3.0, expected a tensor"),
+        (lambda x, y: distance(x, y).sqrt(), "in all cases this is the root of the right result"),
         (lambda x, y: distance(x[:, None], y[None]), "has shape (1, 2), expected (1,)"),
-        (lambda x, y: torch.cdist(x, y), "has shape (1, 1), expected (1,): the right values stand on the diagonal"),
+        (
+            lambda x, y: torch.cdist(x, y),
+            "has shape (1, 1), expected (1,); in all cases the right values stand on the diagonal",
+        ),
         (lambda x, y: (x - y).pow(2) if True else 0, "has shape (1, 2), expected (1,) (case"),
         (7, "got 7, expected a function"),
         (Unfriendly(), "got a Unfriendly, expected a function"),
@@ -257,6 +268,11 @@ def test_what_is_said_of_all_cases_holds_in_all():
         assert failure(function).mistake is None
         assert "in all cases" not in str(failure(function))
     total = Exercise("total", lambda x: x.sum(), [Case("a", torch.tensor([1.0, 4.0]))], [])
+    constant = Exercise("total", lambda x: x + 1, [Case("a", 1), Case("b", 2), Case("c", 3)], [])
+    assert "the result is 7, expected 2; in all cases the result is the same (case: a)" in str(
+        failure(lambda x: 7, constant)
+    )
+    assert "same" not in str(failure(lambda x: 7 + x // 3, constant))
     assert "the right result is the sum of these values" in str(failure(lambda x: x, total))
     assert "sum" not in str(failure(lambda x: x + 1, total))
 
@@ -266,10 +282,8 @@ def test_the_inputs_shown_are_those_that_were_used():
     exercise.verify()
     found = str(failure(lambda x, y: distance(x, y).float(), exercise))
     assert "has the right values, but is torch.float32, expected torch.float64" in found
-    assert "`torch.zeros(3, dtype=x.dtype)` (case: one pair, in float64)" in found
+    assert "`dtype=x.dtype` gives a new tensor this dtype (case: one pair, in float64)" in found
     assert "x        = tensor([[0., 0.]], dtype=torch.float64)" in found
-    turned = Exercise("d", distance, [Case("columns", torch.tensor([[1.0, 2.0], [3.0, 5.0]]).T, torch.ones(2, 2))], [])
-    assert "# not contiguous in memory" in str(failure(lambda x, y: x.view(-1), turned))
 
 
 def test_what_the_answer_prints_is_shown_for_the_case_that_fails(capsys):
@@ -396,11 +410,17 @@ def test_no_gradient_is_compared_in_a_case_that_excludes_it():
     Exercise("hinge", kinked, cases, [], gradients=("x",)).check(lambda x: torch.where(x > 0, x, 0))
 
 
+def test_inputs_are_contiguous_so_that_view_works():
+    columns = torch.tensor([[1.0, 2.0], [3.0, 5.0]]).T
+    Exercise("flat", lambda x: x.flatten(), [Case("columns", columns)], []).check(lambda x: x.view(-1))
+
+
 def test_a_mistake_in_the_gradient_alone_has_a_name():
     cut = Mistake("cut off", "Both points move.", "distance(x, y.detach())")
     exercise = Exercise("d", distance, make().cases, [cut], gradients=("y",))
     exercise.verify()
     assert failure(lambda x, y: distance(x, y.clone().detach()), exercise).mistake == "cut off"
+    assert failure(lambda x, y: distance(x, y).tolist(), exercise).mistake == "right values of another type"
 
 
 # ------------------------------------------------------------------------------------------ what an answer changes
@@ -432,6 +452,11 @@ def test_changed_inputs_are_noticed():
     sizes.check(lambda layers: sum(layer["size"] for layer in list(layers)))
     for function in (pops, forgets):
         assert "the input `layers` is changed" in first_line(function, sizes)
+    known = Mistake("in place", "Work on a copy.", mutates)
+    exercise = Exercise("d", distance, make().cases, [known])
+    exercise.verify()
+    assert failure(mutates, exercise).mistake == "in place"
+    assert failure(lambda x, y: (torch.set_num_threads(3), distance(x, y))[1], exercise).mistake == "changes something"
     centered = lambda x, y: distance(x.sub_(x.mean()), y)  # noqa: E731
     assert "; the input `x` is changed, too" in first_line(centered)
 
@@ -541,6 +566,8 @@ def test_right_values_pass(got, capsys):
         (10**400, "is not right."),
         ((12, 3), "got (12, 3), expected a number."),
         (Unfriendly(), "got a Unfriendly, expected a number."),
+        (CYCLE, "expected a number."),
+        (torch.tensor(1j), "expected a number."),
     ],
 )
 def test_wrong_values_hear_why_but_not_the_answer(got, message):

@@ -41,7 +41,7 @@ def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(tab
     labels = torch.arange(20) % 10
     for setting in range(len(TABLES[table].rows[row].settings)):
         definition, plan, dim = trial.definition(job := trial.Job(table, "tiny", "digits", row, "final", 0, setting))
-        network = trial.InSpace(parts.network(plan.network, DIGITS, dim), definition.space)
+        network = trial.InSpace(networks.network(plan.network, DIGITS, dim), definition.space)
         loss = trial.make_loss(job, classes=10)
         parameters = [p for module in (network, loss) for p in module.parameters()]
         optimizer = parts.optimizer(plan, definition.settings[setting]["rate"], definition.late)(parameters)
@@ -135,7 +135,7 @@ def test_every_recipe_draws_batches_and_its_network_takes_the_images(size):
         shape = next((s for start, s in shapes.items() if dataset.startswith(start)), (1, 28, 28))
         images = data.Images(torch.zeros(4, *shape, dtype=torch.uint8), torch.arange(4), tuple("abcd"))
         pixels, _ = next(iter(data.Batches(images, 4, augment=plan.augment)))
-        assert parts.network(plan.network, images, plan.dim)(pixels).shape == (4, plan.dim)
+        assert networks.network(plan.network, images, plan.dim)(pixels).shape == (4, plan.dim)
         assert recipe.steps_of(plan, "final")[0] == plan.points
         assert math.prod(recipe.steps_of(plan, "final")) == pytest.approx(plan.steps, rel=0.1)
         assert math.prod(recipe.steps_of(plan, "tuning")) == pytest.approx(plan.steps / 2, rel=0.1)
@@ -183,7 +183,7 @@ def test_the_networks_of_the_sizes_learn(size, like, setting, monkeypatch):
 
 def test_the_filters_of_the_large_network_whiten_the_patches_of_its_images():
     images = data.load("digits", "train")
-    filters = large.whitening_filters(images.floats(), floor=0.0)
+    filters = networks.whitening_filters(images.floats(), floor=0.0)
     assert filters.shape == (8, 1, 2, 2) and torch.equal(filters[4:], -filters[:4])
     windows = images.floats().unfold(2, 2, 1).unfold(3, 2, 1).reshape(-1, 4)
     trusted = PCA(whiten=True).fit(windows.double())
@@ -193,7 +193,7 @@ def test_the_filters_of_the_large_network_whiten_the_patches_of_its_images():
     torch.testing.assert_close(cosines.abs().fliplr(), torch.eye(4, dtype=torch.float64), atol=1e-4, rtol=0)
     answers = windows @ filters[:4].flatten(1).T
     torch.testing.assert_close(torch.cov(answers.T), torch.eye(4), atol=1e-3, rtol=0)
-    nothing = large.whitening_filters(torch.zeros(3, 1, 8, 8))  # patches that never vary
+    nothing = networks.whitening_filters(torch.zeros(3, 1, 8, 8))  # patches that never vary
     assert nothing.isfinite().all() and nothing.norm(dim=(2, 3)).max() == pytest.approx(5e-4**-0.5)
 
 
@@ -201,7 +201,7 @@ def test_the_large_network_begins_with_whitened_images_and_small_embeddings_and_
     torch.manual_seed(0)
     images = data.load("digits", "train")
     pixels = torch.nn.functional.interpolate(images.floats(torch.arange(64)), size=28)
-    network = large.SevenConvolutions(images, 16)
+    network = networks.SevenConvolutions(images, 16)
     assert "filters" in dict(network.named_buffers()) and "filters" not in dict(network.named_parameters())
     first = network.stages[1]
     passed = first(whitened := torch.randn(2, first.in_channels, 5, 5))
@@ -216,7 +216,7 @@ def test_the_large_network_begins_with_whitened_images_and_small_embeddings_and_
 def test_the_network_for_photographs_measures_the_mean_over_an_image_and_its_mirror_image():
     torch.manual_seed(0)
     images = data.Images(torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8), torch.arange(40) % 2, ("a", "b"))
-    network = photographs.TenConvolutions(images, 16, widths=(8, 12, 16))
+    network = networks.TenConvolutions(images, 16, widths=(8, 12, 16))
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) + 1 == 10  # the first is a buffer
     assert "filters" in dict(network.named_buffers())
     assert not any(layer.affine for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d))
@@ -235,7 +235,7 @@ def test_the_network_for_photographs_measures_the_mean_over_an_image_and_its_mir
 
 def test_a_stage_is_bypassed_and_begins_with_identities():
     torch.manual_seed(0)
-    stage = photographs.Stage(2, 4).eval()
+    stage = networks.Stage(2, 4).eval()
     images = torch.rand(3, 2, 8, 8)
     first = torch.nn.functional.gelu(torch.nn.functional.max_pool2d(images, 2))
     torch.testing.assert_close(stage.first(images)[:, :2], first, rtol=1e-4, atol=1e-4)
@@ -245,7 +245,7 @@ def test_a_stage_is_bypassed_and_begins_with_identities():
 
 def test_a_shift_moves_64_times_as_far_as_a_bias():
     images = torch.randn(5, 3, 4, 4)
-    shift, bias = photographs.Shift(3), torch.nn.Parameter(torch.zeros(3))
+    shift, bias = networks.Shift(3), torch.nn.Parameter(torch.zeros(3))
     moved = []
     for parameter, shifted in ((shift.eighth, shift), (bias, lambda x: x + bias.view(-1, 1, 1))):
         optimizer = torch.optim.SGD([parameter], lr=0.01, momentum=0.9, nesterov=True)
@@ -298,7 +298,7 @@ def test_unseen_classes_are_measured_by_hand_computed_numbers():
 def test_losses_are_measured_where_they_say(monkeypatch):
     images = data.load("digits", "test")
     torch.manual_seed(0)
-    network = trial.InSpace(parts.network("lenet", DIGITS, 4), "anywhere")
+    network = trial.InSpace(networks.network("lenet", DIGITS, 4), "anywhere")
     plain, labels = trial.embedded(network, images, "anywhere")
     sphere, _ = trial.embedded(network, images, "l2")
     torch.testing.assert_close(sphere, plain / plain.norm(dim=1, keepdim=True))
@@ -308,7 +308,7 @@ def test_losses_are_measured_where_they_say(monkeypatch):
 
 
 def test_batch_normalization_forbids_several_processes_on_a_cpu():
-    network = parts.network("three convolutions", DIGITS, 8)
+    network = networks.network("three convolutions", DIGITS, 8)
     with pytest.raises(ValueError, match="slice of each batch"):
         trial._synchronized(network, torch.device("cpu"))
     on_gpus = trial._synchronized(network, torch.device("cuda"))
@@ -366,16 +366,16 @@ def test_comments_docstrings_and_blanks_do_not_change_the_version_of_a_file_but_
 
 
 def test_the_version_holds_the_files_of_network_and_loss_and_not_those_of_others():
-    small = parts.network("three convolutions", DIGITS, 8)
+    small = networks.network("three convolutions", DIGITS, 8)
     of_pedcc, of_both = (store.code_version(small, loss_of("pedcc", row)) for row in ("PEDCC (m=0.5, n=2)", "center"))
     assert {"losses/pedcc.py", "centroids.py", "loop.py", "evaluation.py"} <= of_pedcc.keys()
     assert {"losses/center.py", "losses/softmax.py", "losses/weighted_sum.py"} <= of_both.keys()
     assert "losses/pedcc.py" not in of_both and "losses/center.py" not in of_pedcc
-    of_large = store.code_version(parts.network("seven convolutions", DIGITS, 8), loss_of("pedcc", "center"))
-    assert of_large.keys() - of_both.keys() == {"experiments/large.py"}
-    of_photographs = store.code_version(parts.network("ten convolutions", DIGITS, 8), loss_of("pedcc", "center"))
-    assert of_photographs.keys() - of_large.keys() == {"experiments/photographs.py"}
-    assert "experiments/large.py" in of_photographs
+    of_large = store.code_version(networks.network("seven convolutions", DIGITS, 8), loss_of("pedcc", "center"))
+    assert of_networks.keys() - of_both.keys() == {"experiments/networks.py"}
+    of_photographs = store.code_version(networks.network("ten convolutions", DIGITS, 8), loss_of("pedcc", "center"))
+    assert of_networks.keys() - of_networks.keys() == {"experiments/networks.py"}
+    assert "experiments/networks.py" in of_photographs
 
 
 def test_a_version_that_does_the_same_fits_and_no_other(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from labkit import filters
+from labkit.checks import describe
 from labkit.filters import (
     PRINTED_7X7,
     PRINTED_15X15,
@@ -204,7 +204,7 @@ def test_output_size_is_that_of_conv2d_in_every_combination():
                         image, weights = torch.zeros(1, 1, size, 1), torch.zeros(1, 1, kernel, 1)
                         options = (stride, 1), (padding, 0), (dilation, 1)
                         if size + 2 * padding < dilation * (kernel - 1) + 1:
-                            with pytest.raises(ValueError, match=r"^kernel must fit"):
+                            with pytest.raises(ValueError, match=r"^kernel: got a span of"):
                                 output_size(*arguments)
                         else:
                             expected = F.conv2d(image, weights, None, *options).shape[2]
@@ -387,9 +387,7 @@ def test_separated_vectors():
     assert separate(torch.tensor([[3.0]]))[0].tolist() == [3]
     assert separate(random(3, 1))[1].tolist() == [1]
     for rough in (PRINTED_7X7, PRINTED_15X15, torch.eye(3)):
-        with pytest.raises(
-            ValueError, match=r"^kernel must be the product of a column and a row, got one that is off by"
-        ):
+        with pytest.raises(ValueError, match=r"^kernel: got one that is off by .*, expected the product of a column"):
             separate(rough)
     assert separate(torch.eye(3), tolerance=1)[1].tolist() == [1, 0, 0]
 
@@ -398,7 +396,7 @@ def test_the_tolerance_is_a_share_of_the_largest_weight():
     for scale in (1e-6, 1, 1e6):
         kernel = torch.ones(2, 2, dtype=F64) * scale
         kernel[0, 0] *= 1 - 1e-3
-        with pytest.raises(ValueError, match=r"off by 0\.001$"):
+        with pytest.raises(ValueError, match=r"off by 0\.001,"):
             separate(kernel, tolerance=0.9e-3)
         assert separate(kernel, tolerance=1.1e-3)[0].shape == (2,)
     kernel = torch.ones(2, 2, dtype=F64)
@@ -415,78 +413,94 @@ def test_the_tolerance_is_a_share_of_the_largest_weight():
 # --- Bad input -----------------------------------------------------------------------------------------------------
 
 IMAGE, KERNEL = torch.ones(5, 5), torch.ones(3, 3)
-NUMBERS = "must be a floating-point or int64 tensor"
-IMAGES, KERNELS = f"image {NUMBERS} (H, W) or (C, H, W)", f"kernel {NUMBERS} (h, w), (C, h, w) or (O, C, h, w)"
-WHOLE = "must be a whole number of at least"
+NUMBERS = "a floating-point or int64 tensor"
+IMAGES, KERNELS = f"{NUMBERS} (H, W) or (C, H, W)", f"{NUMBERS} (h, w), (C, h, w) or (O, C, h, w)"
+FLOATS = "got float32 of shape"
+WHOLE = "a whole number of at least"
 MODE_NAMES = "'zeros', 'reflect', 'replicate', 'circular'"
 
 BAD_CALLS = [
-    (lambda: correlate2d(IMAGE.tolist(), KERNEL), f"{IMAGES}, got list"),
-    (lambda: correlate2d(IMAGE.byte(), KERNEL), f"{IMAGES}, got uint8 of shape (5, 5)"),
-    (lambda: correlate2d(IMAGE[0], KERNEL), f"{IMAGES}, got float32 of shape (5,)"),
-    (lambda: correlate2d(IMAGE.expand(1, 1, 5, 5), KERNEL), f"{IMAGES}, got float32 of shape (1, 1, 5, 5)"),
-    (lambda: correlate2d(IMAGE[:0], KERNEL), f"{IMAGES}, got float32 of shape (0, 5)"),
-    (lambda: correlate2d(IMAGE, KERNEL > 0), f"{KERNELS}, got bool of shape (3, 3)"),
-    (lambda: correlate2d(IMAGE, KERNEL.expand(1, 1, 1, 3, 3)), f"{KERNELS}, got float32 of shape (1, 1, 1, 3, 3)"),
-    (lambda: convolve2d(IMAGE, KERNEL[0]), f"{KERNELS}, got float32 of shape (3,)"),
-    (lambda: convolve2d(IMAGE, 3.0), f"{KERNELS}, got float 3.0"),
-    (lambda: convolve2d(None, KERNEL), f"{IMAGES}, got NoneType None"),
+    (lambda: correlate2d(IMAGE.tolist(), KERNEL), f"image: got {describe(IMAGE.tolist())}, expected {IMAGES}"),
+    (lambda: correlate2d(IMAGE.byte(), KERNEL), f"image: got uint8 of shape (5, 5), expected {IMAGES}"),
+    (lambda: correlate2d(IMAGE[0], KERNEL), f"image: {FLOATS} (5,), expected {IMAGES}"),
+    (
+        lambda: correlate2d(IMAGE.expand(1, 1, 5, 5), KERNEL),
+        f"image: {FLOATS} (1, 1, 5, 5), expected {IMAGES}",
+    ),
+    (lambda: correlate2d(IMAGE[:0], KERNEL), f"image: {FLOATS} (0, 5), expected {IMAGES}"),
+    (lambda: correlate2d(IMAGE, KERNEL > 0), f"kernel: got bool of shape (3, 3), expected {KERNELS}"),
+    (
+        lambda: correlate2d(IMAGE, KERNEL.expand(1, 1, 1, 3, 3)),
+        f"kernel: {FLOATS} (1, 1, 1, 3, 3), expected {KERNELS}",
+    ),
+    (lambda: convolve2d(IMAGE, KERNEL[0]), f"kernel: {FLOATS} (3,), expected {KERNELS}"),
+    (lambda: convolve2d(IMAGE, 3.0), f"kernel: got float 3.0, expected {KERNELS}"),
+    (lambda: convolve2d(None, KERNEL), f"image: got NoneType None, expected {IMAGES}"),
     (
         lambda: correlate2d(IMAGE, KERNEL.expand(1, 3, 3)),
-        "image must have the kernel's 1 channels, got shape (5, 5)",
+        "image: got shape (5, 5), expected the kernel's 1 channels",
     ),
     (
         lambda: correlate2d(IMAGE.expand(2, 5, 5), KERNEL.expand(4, 3, 3, 3)),
-        "image must have the kernel's 3 channels, got shape (2, 5, 5)",
+        "image: got shape (2, 5, 5), expected the kernel's 3 channels",
     ),
-    (lambda: correlate2d(IMAGE, KERNEL.to("meta")), "kernel must be on the device of image, cpu, got meta"),
-    (lambda: correlate2d(IMAGE, KERNEL, 0), f"stride {WHOLE} 1, got 0"),
-    (lambda: correlate2d(IMAGE, KERNEL, 1.0), f"stride {WHOLE} 1, got 1.0"),
-    (lambda: correlate2d(IMAGE, KERNEL, True), f"stride {WHOLE} 1, got True"),
-    (lambda: correlate2d(IMAGE, KERNEL, (1, 2, 3)), "stride must be a whole number or a pair of them, got (1, 2, 3)"),
-    (lambda: correlate2d(IMAGE, KERNEL, padding=-1), f"padding {WHOLE} 0, got -1"),
-    (lambda: correlate2d(IMAGE, KERNEL, padding=[0, None]), f"padding {WHOLE} 0, got None"),
-    (lambda: correlate2d(IMAGE, KERNEL, dilation=(1, 0)), f"dilation {WHOLE} 1, got 0"),
+    (lambda: correlate2d(IMAGE, KERNEL.to("meta")), "kernel: got a tensor on meta, expected one on cpu as image"),
+    (lambda: correlate2d(IMAGE, KERNEL, 0), f"stride: got 0, expected {WHOLE} 1"),
+    (lambda: correlate2d(IMAGE, KERNEL, 1.0), f"stride: got 1.0, expected {WHOLE} 1"),
+    (lambda: correlate2d(IMAGE, KERNEL, True), f"stride: got True, expected {WHOLE} 1"),
+    (lambda: correlate2d(IMAGE, KERNEL, (1, 2, 3)), "stride: got (1, 2, 3), expected a whole number or a pair of them"),
+    (lambda: correlate2d(IMAGE, KERNEL, padding=-1), f"padding: got -1, expected {WHOLE} 0"),
+    (lambda: correlate2d(IMAGE, KERNEL, padding=[0, None]), f"padding: got None, expected {WHOLE} 0"),
+    (lambda: correlate2d(IMAGE, KERNEL, dilation=(1, 0)), f"dilation: got 0, expected {WHOLE} 1"),
     (
         lambda: correlate2d(IMAGE, KERNEL, padding_mode="same"),
-        f"padding_mode must be one of {MODE_NAMES}, got 'same'",
+        f"padding_mode: got 'same', expected one of {MODE_NAMES}",
     ),
     (
         lambda: correlate2d(IMAGE, KERNEL, padding=5, padding_mode="reflect"),
-        "padding must be at most 4 for 'reflect' on 5 pixels, got 5",
+        "padding: got 5, expected at most 4 for 'reflect' on 5 pixels",
     ),
     (
         lambda: correlate2d(IMAGE, torch.ones(6, 3)),
-        "kernel must fit into the padded image of 5 pixels, got a span of 6",
+        "kernel: got a span of 6 pixels, expected at most the 5 of the padded image",
     ),
     (
         lambda: output_size(5, 4, padding=1, dilation=3),
-        "kernel must fit into the padded image of 7 pixels, got a span of 10",
+        "kernel: got a span of 10 pixels, expected at most the 7 of the padded image",
     ),
-    (lambda: output_size(0, 1), f"size {WHOLE} 1, got 0"),
-    (lambda: output_size(5, 0), f"kernel {WHOLE} 1, got 0"),
-    (lambda: output_size(5, 1, 0), f"stride {WHOLE} 1, got 0"),
-    (lambda: output_size(5, 1, 1, -1), f"padding {WHOLE} 0, got -1"),
-    (lambda: output_size(5, 1, 1, 0, 0), f"dilation {WHOLE} 1, got 0"),
-    (lambda: gaussian_kernel(0), "sigma must be above 0, got 0"),
-    (lambda: gaussian_vector(-1.0), "sigma must be a finite number of at least 0, got -1.0"),
-    (lambda: gaussian_kernel(1.0, 4), "size must be odd, so that the mask has a center, got 4"),
-    (lambda: gaussian_kernel(1.0, 3.0), f"size {WHOLE} 1, got 3.0"),
-    (lambda: integer_mask(1.0, 0), f"size {WHOLE} 1, got 0"),
-    (lambda: integer_mask(1.0, 15), "center must be given: for corners of 1 it would have to be e^49"),
-    (lambda: integer_mask(6 / math.sqrt(37), 13), "center must be given: for corners of 1 it would have to be e^37"),
-    (lambda: integer_mask(1.0, 3, center=0.9), "center must lie between 1 and 2^53, got 0.9"),
-    (lambda: integer_mask(1.0, 3, center=2**53 + 2), "center must lie between 1 and 2^53, got 9007199254740994"),
-    (lambda: integer_mask(1.0, 3, center=math.nan), "center must be a finite number of at least 0, got nan"),
-    (lambda: separate(IMAGE.expand(1, 5, 5)), f"kernel {NUMBERS} (h, w), got float32 of shape (1, 5, 5)"),
-    (lambda: separate(torch.zeros(2, 2)), "kernel must have a weight other than 0, got zeros only"),
-    (lambda: separate(KERNEL, tolerance=-1), "tolerance must be a finite number of at least 0, got -1"),
-    (lambda: correlate_separable(IMAGE, KERNEL, KERNEL[0]), f"column {NUMBERS} (h,), got float32 of shape (3, 3)"),
-    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL), f"row {NUMBERS} (w,), got float32 of shape (3, 3)"),
-    (lambda: correlate_separable(IMAGE[0], KERNEL[0], KERNEL[0]), f"{IMAGES}, got float32 of shape (5,)"),
-    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 0), f"stride {WHOLE} 1, got 0"),
-    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 1, -1), f"padding {WHOLE} 0, got -1"),
-    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 1, 0, 0), f"dilation {WHOLE} 1, got 0"),
+    (lambda: output_size(0, 1), f"size: got 0, expected {WHOLE} 1"),
+    (lambda: output_size(5, 0), f"kernel: got 0, expected {WHOLE} 1"),
+    (lambda: output_size(5, 1, 0), f"stride: got 0, expected {WHOLE} 1"),
+    (lambda: output_size(5, 1, 1, -1), f"padding: got -1, expected {WHOLE} 0"),
+    (lambda: output_size(5, 1, 1, 0, 0), f"dilation: got 0, expected {WHOLE} 1"),
+    (lambda: gaussian_kernel(0), "sigma: got 0, expected a finite number above 0"),
+    (lambda: gaussian_vector(-1.0), "sigma: got -1.0, expected a finite number above 0"),
+    (lambda: gaussian_kernel(1.0, 4), "size: got 4, expected an odd number, so that the mask has a center"),
+    (lambda: gaussian_kernel(1.0, 3.0), f"size: got 3.0, expected {WHOLE} 1"),
+    (lambda: integer_mask(1.0, 0), f"size: got 0, expected {WHOLE} 1"),
+    (lambda: integer_mask(1.0, 15), "center: got None, expected a number: corners of 1 would take e^49"),
+    (lambda: integer_mask(6 / math.sqrt(37), 13), "center: got None, expected a number: corners of 1 would take e^37"),
+    (lambda: integer_mask(1.0, 3, center=0.9), "center: got 0.9, expected a number from 1 to 2^53"),
+    (lambda: integer_mask(1.0, 3, center=2**53 + 2), "center: got 9007199254740994, expected a number from 1 to 2^53"),
+    (lambda: integer_mask(1.0, 3, center=math.nan), "center: got nan, expected a finite number of at least 0"),
+    (lambda: separate(IMAGE.expand(1, 5, 5)), f"kernel: {FLOATS} (1, 5, 5), expected {NUMBERS} (h, w)"),
+    (lambda: separate(torch.zeros(2, 2)), "kernel: got zeros only, expected a weight other than 0"),
+    (lambda: separate(KERNEL, tolerance=-1), "tolerance: got -1, expected a finite number of at least 0"),
+    (
+        lambda: correlate_separable(IMAGE, KERNEL, KERNEL[0]),
+        f"column: {FLOATS} (3, 3), expected {NUMBERS} (h,)",
+    ),
+    (
+        lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL),
+        f"row: {FLOATS} (3, 3), expected {NUMBERS} (w,)",
+    ),
+    (
+        lambda: correlate_separable(IMAGE[0], KERNEL[0], KERNEL[0]),
+        f"image: {FLOATS} (5,), expected {IMAGES}",
+    ),
+    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 0), f"stride: got 0, expected {WHOLE} 1"),
+    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 1, -1), f"padding: got -1, expected {WHOLE} 0"),
+    (lambda: correlate_separable(IMAGE, KERNEL[0], KERNEL[0], 1, 0, 0), f"dilation: got 0, expected {WHOLE} 1"),
 ]
 
 
@@ -494,10 +508,4 @@ BAD_CALLS = [
 def test_bad_input(call, message):
     with pytest.raises(ValueError) as error:
         call()
-    assert str(error.value).startswith(message)
-
-
-def test_every_public_function_has_its_words():
-    for name in filters.__all__:
-        value = getattr(filters, name)
-        assert isinstance(value, torch.Tensor) or value.__doc__
+    assert str(error.value) == message

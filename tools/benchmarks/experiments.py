@@ -58,7 +58,7 @@ def usual_loader(images: Images, used: Recipe, workers: int) -> DataLoader:
 
 def made(used: Recipe, images: Images) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    return parts.network(used.network, images, DIM), SoftmaxLoss(10, DIM)
+    return networks.network(used.network, images, DIM), SoftmaxLoss(10, DIM)
 
 
 def usual(used: Recipe, images: Images, loader: DataLoader, device: torch.device) -> int:
