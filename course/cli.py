@@ -324,7 +324,12 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     size = size or ("reduced" if running.choose_device(device).type == "cpu" else "full")
     measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
     try:
-        made = runner.measure(measurement, jobs, device, devices, minutes)
+        if devices and devices > 1:
+            given = {"datasets": ",".join(datasets or ()), "rows": ";".join(rows or ()), "minutes": minutes}
+            given |= {"size": size, "seeds": seeds, "jobs": jobs, "device": device, "root": root, "folder": folder}
+            words = [f"--{name}={value}" for name, value in given.items() if value not in ("", None)]
+            return runner.share(measurement.table, devices, [table, *words])
+        made = runner.measure(measurement, jobs, device, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
     except RuntimeError as error:
