@@ -7,6 +7,7 @@ python lab.py present 04       show a lab as live slides
 python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
 python lab.py student          write the students' version to build/student
 python lab.py grade FILE ..    score filled-in notebooks
+python lab.py bench            measure speed against the libraries people use
 python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
 python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes a lab)   [--jobs N, --list]
 python lab.py doctor           look for what is wrong with this machine, and say how to mend it
@@ -30,6 +31,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 UV = "uv==0.13.9"  # installs the same packages many times quicker than pip, which remains the fallback
 GIGABYTES = 8 if sys.platform == "linux" else 4  # torch for Linux brings the CUDA libraries
 AGAIN = "Then run the same command again."
+TOOLS = ("bench", "breaks", "map", "mutants", "picture")  # not installed: they run from the repository
 
 
 def stop(message):
@@ -161,8 +163,8 @@ def main(arguments):
         return run("course", "open")
     if arguments[0] == "test":
         return test(arguments[1:])
-    if arguments[0] == "breaks":
-        return run("tools.breaks", *arguments[1:], folder=ROOT)
+    if arguments[0] in TOOLS:
+        return run("tools", *arguments, folder=ROOT)
     return run("course", *(["--help"] if arguments == ["help"] else arguments))
 
 

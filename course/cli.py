@@ -227,61 +227,6 @@ def refresh(labs):
     sys.exit(1 if failures else 0)
 
 
-@main.command()
-@click.argument("names", nargs=-1)
-def bench(names):
-    """Measure speed against peers: the benchmarks NAMES (default: all), one after the other.
-
-    Prints a table of ratios and keeps it in data/measured/benchmarks.json.
-    """
-    from tools import bench as benchmarking
-
-    known = benchmarking.benchmarks()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise click.ClickException(f"benchmark: got {', '.join(unknown)}, expected some of {', '.join(known)}")
-    results = {}
-    for name in names or known:
-        click.echo(f"{name} ...", err=True)
-        try:
-            results[name] = benchmarking.measure(known[name])
-        except RuntimeError as error:
-            raise click.ClickException(str(error)) from error
-    for line in benchmarking.table(results):
-        click.echo(line)
-    benchmarking.record(results, benchmarking.RECORD)
-    click.echo(f"written: {benchmarking.RECORD}")
-
-
-@main.command()
-@click.argument("modules", nargs=-1)
-@click.option("--sample", type=click.IntRange(1), help="Take at most so many mutants of each module, at random.")
-@click.option("--seed", default=0, show_default=True, help="Which sample.")
-@click.option("--processes", type=click.IntRange(1), help="Mutants run at a time. Default: one for each processor.")
-def mutants(modules, sample, seed, processes):
-    """Change the code in small ways and see whether the tests notice: mutation testing of MODULES.
-
-    \b
-        labkit mutants triplet evaluation --sample 50
-
-    By default all losses, embeddings, centroids, distancing and evaluation; each against the tests of its own name.
-    Prints what survived, as diffs, and a table. The status is 1 if less than 90 % were killed.
-    """
-    from tools import mutants as mutation
-
-    results = []
-    for path in mutation.modules(modules):
-        click.echo(f"{path.stem} ...", err=True)
-        results.append(mutation.measure(path, sample, seed, processes))
-        for diff in results[-1].survivors.values():
-            click.echo(diff)
-    for line in mutation.table(results):
-        click.echo(line)
-    if sample:
-        click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
-    sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
-
-
 # --------------------------------------------------------------------------------------------------- the papers' tables
 
 

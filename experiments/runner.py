@@ -4,6 +4,8 @@ Only the process that was called writes records. It adds one as a run ends, so t
 the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
 """
 
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -228,8 +230,8 @@ def _checkpoint(job, root, device, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = [asdict(job), *trial.settings(job, root), running.world_size()]
-    return folder / f"{job.table}_{store.digest(decided)}.ckpt"
+    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
+    return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 
 class _Here:

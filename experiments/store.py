@@ -4,7 +4,6 @@ A line holds what was run, every setting that decides the result, the versions o
 what was measured, how long it took and on what kind of machine. Lines are added at the end and never changed.
 """
 
-import hashlib
 import json
 import os
 from contextlib import contextmanager
@@ -51,11 +50,6 @@ BEHAVIOR = {
     "mobilenet_v2": 1,
 }
 OF_ALL = ("data", "batches", "loop", "optimizer", "embeddings", "distances", "evaluation", "measuring")
-
-
-def digest(value) -> str:
-    """Twelve hexadecimal digits that stand for a plain value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
 def versions(names) -> dict[str, int]:

@@ -1,4 +1,30 @@
-"""labkit: the small package under the course. A lab finds its code in the module that bears its name.
+"""labkit: the small package under the course. Its files, lab by lab:
 
-Nothing is imported here, so that `import labkit` costs nothing; write `from labkit import data, training`.
+00   Start here, 71 lines
+     training/loop.py
+01   Convolution and Gaussian filters, 300 lines
+     filters.py
+02   Initialization, 250 lines
+     initialization.py
+03   Optimizers, 285 lines
+     optimizers.py
+04   Siamese and triplet networks, 348 lines
+     losses/contrastive.py losses/triplet.py distances.py
+05   Center loss, 117 lines
+     losses/center.py losses/weighted_sum.py
+06   Exponential triplet loss, 265 lines
+     losses/exponential_triplet.py embeddings.py
+07   Circle loss, 91 lines
+     losses/circle.py
+08   PEDCC, 595 lines
+     centroids.py losses/pedcc.py losses/softmax.py
+09   Checkpoint distancing, 636 lines
+     distancing.py landscape.py ensembles.py
+all  networks, data, training, measures, 3,205 lines
+     networks.py side_by_side.py data/ training/ evaluation.py claims.py checks.py
+all  pictures, 2,592 lines
+     figures/
+
+Lines are counted with docstrings; `python -m tools map` counts them again. Nothing is imported here, so that
+`import labkit` costs nothing; write `from labkit import data, training`.
 """

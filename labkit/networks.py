@@ -14,92 +14,86 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["Backbone", "FeatureNet", "LeNet", "SignatureNet", "SmallResNet"]
+from labkit import checks
 
 
-class EmbeddingNetwork(nn.Module):
+class _EmbeddingNetwork(nn.Module):
     """What the networks have in common: check the images, compute `embed(images)`, normalize if asked to."""
 
     def __init__(self, dim: int, in_channels: int, image_size: int | None, normalize: bool, smallest: int = 1):
         """`image_size`: side of the square images, or None if any size goes; `smallest`: the least side that goes."""
         super().__init__()
-        for name, value, least in (
-            ("dim", dim, 1),
-            ("in_channels", in_channels, 1),
-            ("image_size", smallest if image_size is None else image_size, smallest),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {least}")
-        self.dim = dim
-        self.in_channels = in_channels
-        self.image_size = image_size
-        self.normalize = normalize
+        checks.whole("dim", dim)
+        checks.whole("in_channels", in_channels)
+        if image_size is not None:
+            checks.whole("image_size", image_size, at_least=smallest)
+        self.dim, self.in_channels, self.image_size, self.normalize = dim, in_channels, image_size, normalize
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """What a network itself computes: images (B, C, H, W) -> embeddings (B, dim), not yet normalized."""
         raise NotImplementedError
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W), float -> embeddings (B, dim). Raises ValueError when the shape does not fit."""
-        side = self.image_size
-        fits = images.ndim == 4 and images.shape[1] == self.in_channels
+        channels, side = self.in_channels, self.image_size
+        fits = images.ndim == 4 and images.shape[1] == channels
         if not fits or (side is not None and tuple(images.shape[2:]) != (side, side)):
-            expected = f"(B, {self.in_channels}, {side or 'H'}, {side or 'W'})"
-            raise ValueError(f"images: got shape {tuple(images.shape)}, {type(self).__name__} expects {expected}")
+            expected = f"(B, {channels}, {side or 'H'}, {side or 'W'})"
+            raise ValueError(f"images: got shape {tuple(images.shape)}, expected {expected} for {type(self).__name__}")
         embeddings = self.embed(images)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
-class LeNet(EmbeddingNetwork):
+class LeNet(_EmbeddingNetwork):
     """A LeNet in today's form: two 5×5 convolutions (32 and 64 channels), a hidden layer of 128, a linear embedding.
 
     After LeCun et al. 1998, with ReLU and max pooling. 0.5 million parameters at 28×28. `image_size` is at least 4.
+
+    >>> LeNet(dim=2, image_size=8)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, dim: int = 64, in_channels: int = 1, image_size: int = 28, normalize: bool = False):
         super().__init__(dim, in_channels, image_size, normalize, smallest=4)
         # ReLU and max pooling may change places with the same result; pooling first leaves ReLU a quarter of the work.
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(in_channels, 32, 5, padding=2),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 5, padding=2),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-        )
+        layers = [nn.Conv2d(in_channels, 32, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()]
+        layers += [nn.Conv2d(32, 64, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Linear(64 * (image_size // 4) ** 2, 128)
         self.embedding = nn.Linear(128, dim)
-        he_initialization(self, last=self.embedding)
+        _he_initialization(self, last=self.embedding)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         features = self.convolutions(images).flatten(1)
         return self.embedding(F.relu(self.hidden(features)))
 
 
-class FeatureNet(EmbeddingNetwork):
+class FeatureNet(_EmbeddingNetwork):
     """The net of the center-loss paper ("LeNet++"), whose two-dimensional embedding can be drawn as it is.
 
     Wen et al. 2016, Table 1: three stages of two 5×5 convolutions with 32, 64 and 128 channels, PReLU after each,
     2×2 max pooling after each stage, then a linear layer to `dim` = 2. `image_size` is at least 8.
+
+    >>> FeatureNet(image_size=8)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, dim: int = 2, in_channels: int = 1, image_size: int = 28, normalize: bool = False):
         super().__init__(dim, in_channels, image_size, normalize, smallest=8)
         layers = []
-        channels = in_channels
-        for width in (32, 64, 128):
+        for channels, width in ((in_channels, 32), (32, 64), (64, 128)):
             # Pooling stays behind PReLU: its slope is learned, and with a negative one they must not change places.
             layers += [nn.Conv2d(channels, width, 5, padding=2), nn.PReLU()]
             layers += [nn.Conv2d(width, width, 5, padding=2), nn.PReLU(), nn.MaxPool2d(2)]
-            channels = width
         self.convolutions = nn.Sequential(*layers)
         self.embedding = nn.Linear(128 * (image_size // 8) ** 2, dim)
-        he_initialization(self, last=self.embedding, slope=0.25)
+        _he_initialization(self, last=self.embedding, slope=0.25)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         return self.embedding(self.convolutions(images).flatten(1))
 
 
-class ResidualBlock(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two 3×3 convolutions with batch normalization beside a shortcut (He et al. 2016, Figure 2)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int):
@@ -108,73 +102,70 @@ class ResidualBlock(nn.Module):
         self.first_norm = nn.BatchNorm2d(out_channels)
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Identity()
+        self.stride, self.shortcut = stride, nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.first_norm(self.first(x)))
-        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+        # Every stride-th pixel is taken before the 1×1 convolution, not by it: with few channels in channels_last, the
+        # strided one of oneDNN 3.13 writes beside its memory.
+        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
-class SmallResNet(EmbeddingNetwork):
+class SmallResNet(_EmbeddingNetwork):
     """A residual net for small images: one block each with `width`, 2·`width` and 4·`width` channels, then the mean.
 
     The smallest of the CIFAR family in He et al. 2016 (8 layers; 81 thousand parameters at width 16). Takes images of
     any size, since it averages over the last feature map.
+
+    >>> SmallResNet(dim=2, in_channels=3, width=4)(torch.zeros(5, 3, 32, 32)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, dim: int = 64, in_channels: int = 1, width: int = 16, normalize: bool = False):
         super().__init__(dim, in_channels, None, normalize)
-        if not isinstance(width, int) or width < 1:
-            raise ValueError(f"width: got {width!r}, expected a whole number of at least 1")
+        checks.whole("width", width)
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(width)
         self.blocks = nn.Sequential(
-            ResidualBlock(width, width, stride=1),
-            ResidualBlock(width, 2 * width, stride=2),
-            ResidualBlock(2 * width, 4 * width, stride=2),
+            _ResidualBlock(width, width, stride=1),
+            _ResidualBlock(width, 2 * width, stride=2),
+            _ResidualBlock(2 * width, 4 * width, stride=2),
         )
         self.embedding = nn.Linear(4 * width, dim)
-        he_initialization(self, last=self.embedding)
+        _he_initialization(self, last=self.embedding)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         features = self.blocks(F.relu(self.stem_norm(self.stem(images))))
         return self.embedding(features.mean(dim=(2, 3)))
 
 
-class SignatureNet(EmbeddingNetwork):
+class SignatureNet(_EmbeddingNetwork):
     """The siamese network's half for signature verification (paper 002), at the size of small images.
 
     The lecture lists the parts: 11×11 convolution, 5×5 convolution, 2×2 max pooling, dropout, 3×3 convolution, two
     fully connected layers, local response normalization; the order and the rates are those of SigNet (Dey et al. 2017:
     normalization after the first two convolutions, dropout 0.3 between convolutions and 0.5 before the last layer).
-    Ours has padded convolutions and 32, 64 and 96 channels, so that it works from 8×8 on, and a linear embedding where
-    the lecture ends in ReLU: a ReLU would keep every embedding inside one orthant.
+    Ours has padded convolutions and 32, 64 and 96 channels, so that it works from 8×8 on, and a linear embedding, where
+    the lecture's ReLU would keep every embedding inside one orthant.
+
+    >>> SignatureNet(dim=2, image_size=8)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, dim: int = 64, in_channels: int = 1, image_size: int = 28, normalize: bool = False):
         super().__init__(dim, in_channels, image_size, normalize, smallest=8)
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(in_channels, 32, 11, padding=5),
-            nn.ReLU(),
-            nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 5, padding=2),
-            nn.ReLU(),
-            nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
-            nn.MaxPool2d(2),
-            nn.Dropout(0.3),
-            nn.Conv2d(64, 96, 3, padding=1),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Dropout(0.3),
-        )
+        norm = dict(size=5, alpha=1e-4, beta=0.75, k=2.0)
+        layers = [nn.Conv2d(in_channels, 32, 11, padding=5), nn.ReLU(), nn.LocalResponseNorm(**norm), nn.MaxPool2d(2)]
+        layers += [nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.LocalResponseNorm(**norm), nn.MaxPool2d(2)]
+        layers += [nn.Dropout(0.3), nn.Conv2d(64, 96, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.3)]
+        self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Linear(96 * (image_size // 8) ** 2, 256)
         self.dropout = nn.Dropout(0.5)
         self.embedding = nn.Linear(256, dim)
-        he_initialization(self, last=self.embedding)
+        _he_initialization(self, last=self.embedding)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         features = self.convolutions(images).flatten(1)
@@ -184,36 +175,37 @@ class SignatureNet(EmbeddingNetwork):
 class MaxOut(nn.Module):
     """The largest of `pieces` linear units for each of `dim` outputs (Goodfellow et al. 2013; the head of paper 000).
 
-    (B, in_features) -> (B, dim). Each output is a convex, piecewise linear function of the features.
+    >>> MaxOut(in_features=8, dim=2, pieces=3)(torch.zeros(5, 8)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, in_features: int, dim: int, pieces: int):
         super().__init__()
-        if not isinstance(pieces, int) or pieces < 1:
-            raise ValueError(f"pieces: got {pieces!r}, expected a whole number of at least 1")
-        self.dim = dim
-        self.pieces = pieces
+        self.dim, self.pieces = dim, checks.whole("pieces", pieces)
         self.linear = nn.Linear(in_features, dim * pieces)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, in_features) -> (B, dim)."""
         return self.linear(features).unflatten(1, (self.dim, self.pieces)).amax(dim=2)
 
 
-# torchvision's name of a network, and that network's name for its classifier
-CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "classifier"}
+CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "classifier"}  # torchvision's names
 
 
-class Backbone(EmbeddingNetwork):
-    """A network of torchvision with an embedding head in place of its classifier.
+class Backbone(_EmbeddingNetwork):
+    """A network of torchvision with an embedding head instead of its classifier.
 
-    name        "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004)
-    head        "linear", or "maxout": the largest of `pieces` linear units for each dimension (paper 000: 16)
-    pretrained  start from ImageNet weights: torchvision's default ones, downloaded into torch's hub cache unless they
-                are there already. They were trained on RGB images normalized with ImageNet's mean and deviation.
-    in_channels 3, or 1: a gray image goes in as three equal channels
+    name: "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004).
+    head, pieces: "linear", or "maxout": the largest of `pieces` linear units for each dimension (paper 000: 16).
+    pretrained: start from ImageNet weights: torchvision's default ones, downloaded into torch's hub cache unless they
+        are there already. They were trained on RGB images normalized with ImageNet's mean and deviation.
+    in_channels: 3, or 1: a gray image goes in as three equal channels.
 
     These nets shrink an image 32 times: smaller ones are enlarged to 32×32 first. Raises ValueError for an unknown
-    name or head, and FileNotFoundError when pretrained weights are neither cached nor to be had.
+    name or head, FileNotFoundError for pretrained weights that cannot be had.
+
+    >>> Backbone("mobilenet_v2", dim=2, in_channels=1).eval()(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
@@ -227,20 +219,17 @@ class Backbone(EmbeddingNetwork):
         normalize: bool = False,
     ):
         super().__init__(dim, in_channels, None, normalize)
-        if name not in CLASSIFIERS:
-            raise ValueError(f"name: got {name!r}, expected one of {', '.join(CLASSIFIERS)}")
-        if head not in ("linear", "maxout"):
-            raise ValueError(f"head: got {head!r}, expected 'linear' or 'maxout'")
+        checks.one_of("name", name, tuple(CLASSIFIERS))
+        checks.one_of("head", head, ("linear", "maxout"))
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels: got {in_channels}, expected 1 (gray) or 3 (RGB)")
-        self.name = name
-        self.features = torchvision_network(name, pretrained)
+        self.name, self.features = name, _torchvision_network(name, pretrained)
         classifier = getattr(self.features, CLASSIFIERS[name])
         in_features = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)][-1].in_features
         setattr(self.features, CLASSIFIERS[name], nn.Identity())
         self.embedding = MaxOut(in_features, dim, pieces) if head == "maxout" else nn.Linear(in_features, dim)
         last = self.embedding.linear if head == "maxout" else self.embedding
-        he_initialization(self.embedding, last=last)  # the rest keeps torchvision's initialization
+        _he_initialization(self.embedding, last)  # the rest keeps torchvision's initialization
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         if min(images.shape[2:]) < 32:
@@ -250,29 +239,23 @@ class Backbone(EmbeddingNetwork):
         return self.embedding(self.features(images))
 
 
-def torchvision_network(name: str, pretrained: bool) -> nn.Module:
+def _torchvision_network(name: str, pretrained: bool) -> nn.Module:
     """The network called `name` of torchvision, with its default ImageNet weights if `pretrained`."""
     from torchvision import models
 
-    if not pretrained:
-        return models.get_model(name)
-    weights = models.get_model_weights(name).DEFAULT
+    weights = models.get_model_weights(name).DEFAULT if pretrained else None
     try:
         return models.get_model(name, weights=weights)
     except (URLError, OSError) as error:
-        raise FileNotFoundError(
-            f"pretrained: the weights of {name} could not be downloaded ({error}). With a network, try again; without "
-            f"one, put the file {weights.url.rsplit('/', 1)[-1]} into {torch.hub.get_dir()}/checkpoints"
-        ) from error
+        file = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rsplit('/', 1)[-1]}"
+        raise FileNotFoundError(f"pretrained: got {error}, expected a network, or the weights in {file}") from error
 
 
-def he_initialization(network: nn.Module, last: nn.Linear, slope: float = 0.0) -> None:
+def _he_initialization(network: nn.Module, last: nn.Linear, slope: float = 0.0) -> None:
     """Normal weights of variance 2/((1+slope²)·fan_in), zero biases; `last`, which no ReLU follows, gets 1/fan_in."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            if layer is last:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
-            else:
-                nn.init.kaiming_normal_(layer.weight, a=slope, nonlinearity="leaky_relu")
+            follows = "linear" if layer is last else "leaky_relu"
+            nn.init.kaiming_normal_(layer.weight, a=slope, nonlinearity=follows)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -3,35 +3,31 @@
 Each class is a torch Optimizer: it has parameter groups, `zero_grad`, `state_dict` and so on, goes wherever
 torch.optim's go, and makes the same steps as its namesake there. They are written to be read: torch.optim's fused forms
 are faster. In the formulas θ is a parameter, g its gradient, ε the learning rate `lr`, t counts steps from 1, and
-squares, roots and quotients are taken entry by entry.
+squares, roots and quotients are taken entry by entry. All of them take
 
-    optimizer = Adam(network.parameters(), lr=1e-3)
-    fit(..., optimizer=lambda parameters: Adam(parameters, lr=1e-3))
+    params: tensors, or parameter groups, dicts with "params" and options of their own.
+    lr: learning rate ε, at least 0.
+    weight_decay: at least 0, default 0: adds weight_decay·θ to the gradient (L2 regularization).
 
 A schedule is a function of the step, counted from 0, that returns the factor by which the first learning rate is
-multiplied; torch's LambdaLR applies it:
-
-    fit(..., schedule=lambda optimizer, steps: LambdaLR(optimizer, cosine_decay(steps)))
+multiplied; torch's LambdaLR applies it: `LambdaLR(optimizer, cosine_decay(steps))`. Optimizers and schedules raise
+ValueError for arguments outside their range.
 """
 
 import math
-import numbers
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from labkit import checks
-
-__all__ = ["SGD", "Adam", "RAdam", "RMSProp", "cosine_decay", "step_decay", "warm_restarts"]
-
-
-# --- Optimizers ---------------------------------------------------------------------------------------------------
 
 
 class _Optimizer(torch.optim.Optimizer):
     """What the optimizers share: go through the parameters that have a gradient, and `update` each of them."""
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Make one step. `closure`, if given, computes loss and gradients anew; its loss is returned."""
         loss = None
         if closure is not None:
@@ -43,11 +39,11 @@ class _Optimizer(torch.optim.Optimizer):
                     self.update(parameter, self._gradient(parameter, group), self.state[parameter], group)
         return loss
 
-    def update(self, parameter, gradient, state, options):
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         """Change `parameter` in place. `state` is its dict, empty at first; `options` its group's lr and so on."""
         raise NotImplementedError
 
-    def add_param_group(self, param_group):
+    def add_param_group(self, param_group: dict) -> None:
         """As in torch. Raises ValueError for an option outside its range."""
         super().add_param_group(param_group)
         for name, value in self.param_groups[-1].items():
@@ -55,7 +51,7 @@ class _Optimizer(torch.optim.Optimizer):
                 _CHECKS[name](name, value)
 
     @staticmethod
-    def _gradient(parameter, options):
+    def _gradient(parameter: Tensor, options: dict) -> Tensor:
         """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖² (L2 regularization)."""
         if options["weight_decay"] == 0 or options.get("decoupled"):
             return parameter.grad
@@ -70,21 +66,22 @@ class SGD(_Optimizer):
     In a constant gradient the steps grow to the terminal velocity ε‖g‖/(1-α). Papers 002 and 004 keep ε inside the
     velocity, v ← α·v - ε·g and θ ← θ + v: the same steps as long as ε is constant. Equals torch.optim.SGD.
 
-    params        tensors, or parameter groups: dicts with "params" and options of their own
-    lr            learning rate ε, at least 0
-    momentum      α, at least 0 and below 1
-    nesterov      step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013)
-    weight_decay  at least 0: adds weight_decay·θ to the gradient
+    momentum: α, at least 0 and below 1, default 0.
+    nesterov: step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013); it needs momentum.
 
-    Raises ValueError for an option outside its range, and for nesterov without momentum.
+    >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
+    >>> SGD([x], lr=0.5).step(); x
+    tensor([2.])
     """
 
-    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(
+        self, params: Iterable, lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ):
         super().__init__(params, dict(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay))
         if any(group["nesterov"] and group["momentum"] == 0 for group in self.param_groups):
-            raise ValueError("nesterov must come with a momentum above 0, got momentum 0")
+            raise ValueError("nesterov: got momentum 0, expected one above 0")
 
-    def update(self, parameter, gradient, state, options):
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         lr, momentum = options["lr"], options["momentum"]
         if momentum == 0:
             parameter -= lr * gradient
@@ -101,19 +98,18 @@ class RMSProp(_Optimizer):
     Paper 002 adds eps under the root. v starts at 0 and is not corrected for it, so the first step has length
     ε/√(1-ρ), ten times ε with the default. Equals torch.optim.RMSprop.
 
-    params        tensors, or parameter groups: dicts with "params" and options of their own
-    lr            learning rate ε, at least 0
-    decay         ρ, at least 0 and below 1
-    eps           at least 0, keeps the quotient finite
-    weight_decay  at least 0: adds weight_decay·θ to the gradient
+    decay: ρ, at least 0 and below 1, default 0.99.
+    eps: at least 0, default 1e-8, keeps the quotient finite.
 
-    Raises ValueError for an option outside its range.
+    >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
+    >>> RMSProp([x], lr=0.5).step(); x
+    tensor([-2.0000])
     """
 
-    def __init__(self, params, lr, decay=0.99, eps=1e-8, weight_decay=0.0):
+    def __init__(self, params: Iterable, lr: float, decay: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0):
         super().__init__(params, dict(lr=lr, decay=decay, eps=eps, weight_decay=weight_decay))
 
-    def update(self, parameter, gradient, state, options):
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         decay = options["decay"]
         state["square"] = square = decay * state.get("square", 0) + (1 - decay) * gradient**2
         parameter -= options["lr"] * gradient / (square.sqrt() + options["eps"])
@@ -129,24 +125,31 @@ class Adam(_Optimizer):
     `bias_correction=False`, whose first steps are longer, by √((1-β₁)²/(1-β₂)) ≈ 3.2 to begin with. Equals
     torch.optim.Adam, and torch.optim.AdamW with decoupled=True.
 
-    params           tensors, or parameter groups: dicts with "params" and options of their own
-    lr               learning rate ε, at least 0
-    betas            (β₁, β₂), each at least 0 and below 1
-    eps              at least 0, keeps the quotient finite
-    bias_correction  False: m̂ = m and v̂ = v
-    weight_decay     at least 0: adds weight_decay·θ to the gradient, where it is divided by √v̂ like everything else
-    decoupled        True: instead shrink θ by the factor 1 - ε·weight_decay before the step (Loshchilov, Hutter 2019)
+    betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
+    eps: at least 0, default 1e-8, keeps the quotient finite.
+    bias_correction: False for m̂ = m and v̂ = v.
+    decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (Loshchilov, Hutter 2019), instead of
+        adding weight_decay·θ to the gradient, where it is divided by √v̂ like everything else.
 
-    Raises ValueError for an option outside its range.
+    >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
+    >>> Adam([x], lr=0.5).step(); x
+    tensor([2.5000])
     """
 
     def __init__(
-        self, params, lr, betas=(0.9, 0.999), eps=1e-8, bias_correction=True, weight_decay=0.0, decoupled=False
+        self,
+        params: Iterable,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        bias_correction: bool = True,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
     ):
         options = dict(lr=lr, betas=betas, eps=eps, bias_correction=bias_correction)
         super().__init__(params, {**options, "weight_decay": weight_decay, "decoupled": decoupled})
 
-    def update(self, parameter, gradient, state, options):
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         lr, step = options["lr"], state.get("step", 0) + 1
         mean, square = _running_means(gradient, state, options["betas"])
         if options["bias_correction"]:
@@ -167,20 +170,25 @@ class RAdam(_Optimizer):
     ρ counts how many squares v is a mean of, roughly; with β₂ = 0.999 the first 5 steps go by m̂ alone. The paper's
     limit is 4; 5 is that of its authors' code and of torch. Equals torch.optim.RAdam.
 
-    params        tensors, or parameter groups: dicts with "params" and options of their own
-    lr            learning rate ε, at least 0
-    betas         (β₁, β₂), each at least 0 and below 1
-    eps           at least 0, keeps the quotient finite
-    weight_decay  at least 0: adds weight_decay·θ to the gradient
-    decoupled     True: instead shrink θ by the factor 1 - ε·weight_decay before the step
+    betas, eps, decoupled: as for Adam.
 
-    Raises ValueError for an option outside its range.
+    >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
+    >>> RAdam([x], lr=0.5).step(); x
+    tensor([2.])
     """
 
-    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=decoupled))
 
-    def update(self, parameter, gradient, state, options):
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         lr, step = options["lr"], state.get("step", 0) + 1
         beta1, beta2 = options["betas"]
         mean, square = _running_means(gradient, state, options["betas"])
@@ -196,7 +204,7 @@ class RAdam(_Optimizer):
         state["step"] = step
 
 
-def _running_means(gradient, state, betas):
+def _running_means(gradient: Tensor, state: dict, betas: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """The exponential averages of gradient and squared gradient that Adam keeps, after one more gradient."""
     beta1, beta2 = betas
     state["mean"] = beta1 * state.get("mean", 0) + (1 - beta1) * gradient
@@ -204,85 +212,74 @@ def _running_means(gradient, state, betas):
     return state["mean"], state["square"]
 
 
-# --- Schedules ----------------------------------------------------------------------------------------------------
-
-
-def step_decay(every, factor=0.1):
+def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
     """The learning rate times `factor` after every `every` steps (paper 004, eq. 1.9): factor^⌊step/every⌋.
 
-    every   whole number of steps, at least 1
-    factor  from 0 to 1
+    every: whole number of steps, at least 1.
+    factor: from 0 to 1, default 0.1. Equals torch's StepLR.
 
-    Returns a function step -> factor of the learning rate. Equals torch's StepLR. Raises ValueError on bad input.
+    >>> [step_decay(10, factor=0.5)(step) for step in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.5, 0.25]
     """
     checks.whole("every", every)
     _share("factor", factor)
     return lambda step: factor ** (step // every)
 
 
-def cosine_decay(steps, lowest=0.0):
+def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
     """Half a cosine wave from 1 down to `lowest` (paper 004, eq. 1.10): lowest + ½(1-lowest)(1 + cos(π·step/steps)).
 
-    steps   whole number of steps until `lowest` is reached, at least 1; there it stays. (torch's CosineAnnealingLR is
-            equal until then, and rises again afterwards)
-    lowest  the smallest factor, from 0 to 1
+    steps: whole number of steps until `lowest` is reached, at least 1; there it stays (torch's CosineAnnealingLR is
+        equal until then, and rises again afterwards).
+    lowest: the smallest factor, from 0 to 1, default 0.
 
-    Returns a function step -> factor of the learning rate. Raises ValueError on bad input.
+    >>> [round(cosine_decay(100)(step), 3) for step in (0, 50, 100, 150)]
+    [1.0, 0.5, 0.0, 0.0]
     """
     checks.whole("steps", steps)
     _share("lowest", lowest)
     return lambda step: lowest + (1 - lowest) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
-def warm_restarts(first, growth=1, lowest=0.0):
+def warm_restarts(first: int, growth: int = 1, lowest: float = 0.0) -> Callable[[int], float]:
     """Cosine decays one after the other, each beginning at 1 again (Loshchilov and Hutter 2017; paper 004, 1.2.3).
 
-    first   steps in the first cycle, whole, at least 1
-    growth  how many times as long each cycle is as the one before, whole, at least 1
-    lowest  the smallest factor, from 0 to 1
+    first: steps in the first cycle, whole, at least 1.
+    growth: how many times as long each cycle is as the one before, whole, at least 1, default 1.
+    lowest: the smallest factor, from 0 to 1, default 0. Equals torch's CosineAnnealingWarmRestarts.
 
-    Returns a function step -> factor of the learning rate. Equals torch's CosineAnnealingWarmRestarts. Raises
-    ValueError on bad input.
+    >>> [round(warm_restarts(10, growth=2)(step), 3) for step in (0, 5, 10, 20, 30)]
+    [1.0, 0.5, 1.0, 0.5, 1.0]
     """
     checks.whole("first", first)
     checks.whole("growth", growth)
     _share("lowest", lowest)
 
-    def factor(step):
+    def factor(step: int) -> float:
         length = first
         while step >= length:
-            step -= length
-            length *= growth
+            step, length = step - length, length * growth
         return cosine_decay(length, lowest)(step)
 
     return factor
 
 
-# --- Checks -------------------------------------------------------------------------------------------------------
+def _below_one(name: str, value: float) -> None:
+    if checks.non_negative(name, value) >= 1:
+        raise ValueError(f"{name}: got {value!r}, expected a number of at least 0 and below 1")
 
 
-def _below_one(name, value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
-        raise ValueError(f"{name} must be a number of at least 0 and below 1, got {value!r}")
-
-
-def _two_below_one(name, value):
+def _two_below_one(name: str, value: tuple[float, float]) -> None:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ValueError(f"{name} must be two numbers, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected two numbers")
     for number in value:
         _below_one(name, number)
 
 
-def _share(name, value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+def _share(name: str, value: float) -> None:
+    if checks.non_negative(name, value) > 1:
+        raise ValueError(f"{name}: got {value!r}, expected a number from 0 to 1")
 
 
-_CHECKS = {
-    "lr": checks.non_negative,
-    "momentum": _below_one,
-    "decay": _below_one,
-    "betas": _two_below_one,
-    "eps": checks.non_negative,
-    "weight_decay": checks.non_negative,
-}
+_CHECKS = dict.fromkeys(("lr", "eps", "weight_decay"), checks.non_negative)
+_CHECKS |= {"momentum": _below_one, "decay": _below_one, "betas": _two_below_one}

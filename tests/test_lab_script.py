@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.__main__ import main as tools_main
+
 ROOT = Path(__file__).resolve().parents[1]
 Version = namedtuple("Version", "major minor micro")
 
@@ -161,9 +163,12 @@ def test_pip_is_the_fallback_for_uv(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], [("labkit", "open")]),
-        (["present", "04"], [("labkit", "present", "04")]),
-        (["help"], [("labkit", "--help")]),
+        ([], [("course", "open")]),
+        (["present", "04"], [("course", "present", "04")]),
+        (["help"], [("course", "--help")]),
+        (["bench", "losses"], [("tools", "bench", "losses")]),
+        (["mutants", "--sample", "9"], [("tools", "mutants", "--sample", "9")]),
+        (["breaks", "04"], [("tools", "breaks", "04")]),
         (["test", "-k", "claims"], [("pytest", "-k", "claims")]),
     ],
 )
@@ -172,6 +177,10 @@ def test_commands_are_passed_on(lab, monkeypatch, arguments, expected):
     monkeypatch.setattr(lab, "run", lambda *command, folder=None: calls.append(command) or 0)
     assert lab.main(arguments) == 0
     assert calls == expected
+
+
+def test_every_tool_is_a_command_of_lab_py(lab):
+    assert sorted(lab.TOOLS) == sorted(tools_main.commands)
 
 
 @pytest.mark.parametrize("failing", ["check", "format", "pytest", None])

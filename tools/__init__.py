@@ -1,1 +1,1 @@
-"""For developers of the course: speed against peers, mutation testing."""
+"""For developers of the course, from the repository's root: `python -m tools COMMAND`, or `python lab.py COMMAND`."""

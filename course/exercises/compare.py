@@ -125,13 +125,17 @@ def number(value):
 def as_tensor(value):
     """A tensor, an array, a number, or a nest of lists of those as one tensor without a graph; None for all else."""
     try:
-        if isinstance(value, torch.Tensor):
-            return value.detach().to_dense()
-        if isinstance(value, list | tuple):
-            return torch.stack([as_tensor(entry) for entry in value])
-        return torch.as_tensor(value)
+        return _as_tensor(value)
     except Exception:
         return None
+
+
+def _as_tensor(value):
+    if isinstance(value, torch.Tensor):
+        return value.detach().to_dense()
+    if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor | np.ndarray) for entry in value):
+        return torch.stack([_as_tensor(entry) for entry in value])
+    return torch.as_tensor(value)
 
 
 def tensors(value):
@@ -143,24 +147,26 @@ def tensors(value):
     return [tensor for entry in value for tensor in tensors(entry)] if isinstance(value, list | tuple) else []
 
 
-def in_words(value):
-    """A value as a message shows it: small tensors in full, large ones by shape, exceptions with their first line."""
+def in_words(value, depth=3):
+    """A value as a message shows it: small tensors in full, large ones by shape, exceptions with their first line.
+
+    depth  to which lists in lists are written out
+    """
     try:
-        return _in_words(value)
+        return _in_words(value, depth)
     except Exception:  # an object may refuse to be shown
         return f"a {type(value).__name__}"
 
 
-def _in_words(value):
+def _in_words(value, depth):
     if isinstance(value, torch.Tensor):
-        if value.numel() > MOST_ENTRIES_SHOWN:
-            return f"tensor of shape {tuple(value.shape)}, {value.dtype}"
-        return repr(value.detach())
+        large = value.numel() > MOST_ENTRIES_SHOWN
+        return f"tensor of shape {tuple(value.shape)}, {value.dtype}" if large else repr(value.detach())
     if isinstance(value, BaseException):
         first_line = next(iter(str(value).splitlines()), "")
         return f"{type(value).__name__}: {first_line}" if first_line else type(value).__name__
-    if type(value) in (list, tuple) and len(value) != 1:
+    if depth and type(value) in (list, tuple) and len(value) != 1:
         opening, closing = "()" if isinstance(value, tuple) else "[]"
-        return opening + ", ".join(in_words(entry) for entry in value[:MOST_ENTRIES_SHOWN]) + closing
+        return opening + ", ".join(in_words(entry, depth - 1) for entry in value[:MOST_ENTRIES_SHOWN]) + closing
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -26,11 +26,13 @@ How to write an exercise.
   the parameters of the reference, a string (all names of its module may be used, and torch, F and math), or, where it
   takes more than one line, a function. The more special mistake stands before the more general one.
   An explanation says what is true of all forms, in one or two sentences.
+- A value exercise (Answer) is a function without parameters in the notebook, and the check gets the function itself.
 - A bank of answers in tests/answers/labNN.json: at least eight wrong, three right and unusual for each exercise.
       {"lab": "00", "exercise": "distances", "label": "no root", "call": "function", "kind": "wrong",
        "code": "def answer(a, b):\\n    return ...", "named": "squared distance"}
   `kind` is wrong, right, or unfair (may be accepted or not); `named` is the mistake that must be named, true for any.
-  tests/course/test_answers.py runs them, and every form of every mistake must be told by its own name (`verify`).
+  tests/course/test_answers.py runs them (-k lab00), and test_exercises.py has every form of every mistake told by its
+  own name.
 """
 
 import inspect

@@ -161,7 +161,7 @@ output = Exercise(
         Case("nor here", 8, 3, 2, 0),
         Case("padding that keeps the size", 32, 3, 1, 1),
         Case("stride and padding", 28, 5, 2, 2),
-        Case("a kernel of even size", 12, 4, 3, 1),
+        Case("a kernel of even size", 13, 4, 3, 1),
         Case("a kernel as large as the image", 7, 7, 3, 0),
         Case("AlexNet's first layer", 227, 11, 4, 0),
     ],

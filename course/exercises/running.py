@@ -119,14 +119,12 @@ def is_stub(error, function):
 
 def raises(error, function):
     """An exception as the end of a sentence: its class, message and the student's line in which it was raised."""
-    first_line = next(iter(str(error).splitlines()), "")
-    name = type(error).__name__ + (f": {first_line}" if first_line else "")
     code = code_of(function)
     frames = [one for one in traceback.extract_tb(error.__traceback__) if code and one.filename == code.co_filename]
     if not frames:
-        return f"raises {name}"
+        return f"raises {in_words(error)}"
     text = f": `{frames[-1].line}`" if frames[-1].line else ""
-    return f"raises {name} in line {frames[-1].lineno}{text}"
+    return f"raises {in_words(error)} in line {frames[-1].lineno}{text}"
 
 
 def alike(error, other):

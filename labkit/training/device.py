@@ -12,7 +12,14 @@ def choose_device(device: str | torch.device, dtype: torch.dtype = torch.float32
         return device if isinstance(device, torch.device) else _named(device)
     found = torch.accelerator.current_accelerator(check_available=True)
     usable = found is not None and (found.type == "cuda" or (found.type == "mps" and dtype != torch.float64))
-    return found if usable else torch.device("cpu")
+    return _own(found) if usable else torch.device("cpu")
+
+
+def _own(device: torch.device) -> torch.device:
+    """Of several GPUs the one that belongs to this process of torchrun."""
+    if device.type != "cuda" or device.index is not None or world_size() == 1:
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
 def _named(name: str) -> torch.device:
@@ -24,7 +31,7 @@ def _named(name: str) -> torch.device:
     count = torch.cuda.device_count() if here == "cuda" else 1
     if chosen.type not in ("cpu", here) or (chosen.index or 0) >= count:
         raise ValueError(f"device: got {name!r}, expected one of this machine, which has {count} of {here}")
-    return chosen
+    return _own(chosen)
 
 
 def place_of(module: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -66,8 +66,7 @@ def fit(
     schedule: (optimizer, total steps) -> LRScheduler. save: a Resume(path), with which a stopped run goes on.
     validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
     patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
-    device: "auto" (CUDA, else MPS, else CPU) or a name, such as "cuda:1".
-    precision: "32-true", "bf16-mixed", or "auto": bf16-mixed on CUDA where the GPU computes in it.
+    device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
     Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
     stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
 
@@ -87,7 +86,7 @@ def fit(
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
         make = _unrated(optimizer, lr) if optimizer else functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
         optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
-        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, batches, total)}
+        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
         if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
             run, validate, progress = _for_large_runs(run, validate, progress, device, precision)
@@ -143,11 +142,9 @@ def _unrated(optimizer: Callable, lr: float | None) -> Callable:
     return optimizer
 
 
-def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, batches: Iterable, total: int | None):
+def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):
     if total is None:
-        raise ValueError(
-            f"schedule: got one for {batches!r}, whose length is not known, expected batches with a length"
-        )
+        raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
     return schedule(optimizer, total)
 
 

@@ -14,7 +14,6 @@ from course import doctor, grading, notebooks, presenting
 from course.cli import main
 from course.doctor import Finding
 from course.grading import Grade, Score
-from tools import bench
 
 
 def run(*arguments):
@@ -54,8 +53,7 @@ def calls(monkeypatch):
     return SimpleNamespace(made=made, replace=replace)
 
 
-COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "bench", "mutants"]
-COMMANDS += ["measure", "report"]
+COMMANDS = ["open", "lab", "data", "doctor", "present", "student", "grade", "refresh", "measure", "report"]
 
 
 def test_help_lists_every_command_and_each_has_its_own():
@@ -212,40 +210,6 @@ def test_refresh_goes_on_after_a_failure_and_ends_with_1(course, monkeypatch):
     assert "00_start: FAILED\ncode cell 2 fails\n" in text and "04_triplet: changed\n" in text
     monkeypatch.setattr(notebooks, "refresh", lambda path: False)
     assert run("refresh", "00") == (0, "00_start: as it was\n")
-
-
-def test_bench_runs_every_benchmark_prints_one_table_and_keeps_a_record(tmp_path, monkeypatch):
-    folder, record = tmp_path / "benchmarks", tmp_path / "measured" / "benchmarks.json"
-    folder.mkdir()
-    row = {"name": "small ½", "ratio": 1.0234, "goal": 1.05, "rounds": 3, "ours_mib": 65.53, "peer_mib": 4021.7}
-    (folder / "fit.py").write_text(f"def rows():\n    print('noise')\n    return [{row}]\n", encoding="utf-8")
-    (folder / "helper.py").write_text("x = 1\n", encoding="utf-8")
-    (folder / "other.py").write_text("def rows():\n    return [{'name': 'b', 'ratio': 75}]\n", encoding="utf-8")
-    monkeypatch.setattr(bench, "BENCHMARKS", folder)
-    monkeypatch.setattr(bench, "RECORD", record)
-    status, text = run("bench")
-    assert status == 0
-    assert text.splitlines()[2:6] == [
-        "benchmark  measured  ratio  goal  MiB   peer MiB  MiB goal",
-        "fit        small ½   1.02   1.05  65.5  4022",
-        "other      b         75",
-        f"written: {record}",
-    ]
-    kept = json.loads(record.read_text(encoding="utf-8"))
-    assert kept["fit"]["rows"] == [row]
-    assert {"date", "machine", "device", "threads", "python", "torch"} <= set(kept["fit"])
-    (folder / "other.py").write_text("def rows():\n    return [{'name': 'b', 'ratio': 80}]\n", encoding="utf-8")
-    assert run("bench", "other")[0] == 0
-    again = json.loads(record.read_text(encoding="utf-8"))
-    assert again["fit"] == kept["fit"] and again["other"]["rows"][0]["ratio"] == 80
-
-
-def test_bench_names_what_it_does_not_know_and_what_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
-    (tmp_path / "bad.py").write_text("def rows():\n    1 / 0\n", encoding="utf-8")
-    assert run("bench", "speed") == (1, "Error: benchmark: got speed, expected some of bad\n")
-    status, text = run("bench")
-    assert status == 1 and "Error: bad.py failed with status 1" in text
 
 
 # --------------------------------------------------------------------------------------------------------------- doctor

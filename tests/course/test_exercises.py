@@ -215,6 +215,10 @@ class Unfriendly:
     __hash__ = None
 
 
+CYCLE = [1.0, 2.0]
+CYCLE += [CYCLE, CYCLE]
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -227,6 +231,8 @@ class Unfriendly:
         (lambda x, y: distance(x, y).long(), "is torch.int64, expected torch.float32"),
         (lambda x, y: distance(x, y) * torch.nan, "the result is NaN in 1 of 1 entries"),
         (lambda x, y: distance(x, y) * torch.inf, "largest difference inf"),
+        (lambda x, y: CYCLE, "expected a tensor of shape (1,)"),
+        (lambda x, y: torch.zeros(2, device="meta"), "cannot be checked"),
         (lambda x, y: Unfriendly(), "the result is a Unfriendly, expected"),
         (lambda x, y: (distance(x, y) for _ in x), "the result is <generator"),
         (lambda x, y: [[1.0], [2.0, 3.0]], "expected a tensor of shape (1,)"),
@@ -560,6 +566,8 @@ def test_right_values_pass(got, capsys):
         (10**400, "is not right."),
         ((12, 3), "got (12, 3), expected a number."),
         (Unfriendly(), "got a Unfriendly, expected a number."),
+        (CYCLE, "expected a number."),
+        (torch.tensor(1j), "expected a number."),
     ],
 )
 def test_wrong_values_hear_why_but_not_the_answer(got, message):

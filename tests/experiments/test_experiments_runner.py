@@ -188,6 +188,8 @@ def test_the_record_of_an_ensemble_names_what_decides_it(monkeypatch):
     assert "distancing" not in ensembling.settings(replace(jobs[0], size="tiny", row="bagging"), None)[1]
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    with pytest.raises(ValueError, match="devices: got 2, expected 1"):
+        runner.share(TABLES["distancing"], 2, [])
     monkeypatch.setattr(ensembling, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
         ensembling.run(replace(jobs[0], size="tiny"))
@@ -286,10 +288,9 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
-def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(finished, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu")
-    done = subprocess.run([*torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
+    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu", "--devices", "2")
+    done = subprocess.run([sys.executable, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
     assert [store.key(record) for record in two] == [store.key(record) for record in one]
@@ -299,6 +300,7 @@ def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(fin
             assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
     assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+    assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
 def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):

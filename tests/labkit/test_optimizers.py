@@ -270,23 +270,23 @@ def test_defaults():
 
 
 BAD = [
-    (SGD, {"lr": -0.1}, r"lr must be a finite number of at least 0, got -0.1"),
-    (SGD, {"lr": math.nan}, r"lr must be .* got nan"),
-    (SGD, {"lr": "fast"}, r"lr must be .* got 'fast'"),
-    (SGD, {"lr": 0.1, "momentum": 1.0}, r"momentum must be a number of at least 0 and below 1, got 1.0"),
-    (SGD, {"lr": 0.1, "momentum": -0.1}, r"momentum must be .* got -0.1"),
-    (SGD, {"lr": 0.1, "momentum": True}, r"momentum must be .* got True"),
-    (SGD, {"lr": 0.1, "weight_decay": -1}, r"weight_decay must be a finite number of at least 0, got -1"),
-    (SGD, {"lr": 0.1, "nesterov": True}, r"nesterov must come with a momentum above 0, got momentum 0"),
-    (RMSProp, {"lr": 0.1, "decay": 1.5}, r"decay must be a number of at least 0 and below 1, got 1.5"),
-    (RMSProp, {"lr": 0.1, "decay": "0.9"}, r"decay must be a number of at least 0 and below 1, got '0.9'"),
-    (RMSProp, {"lr": 0.1, "eps": -1e-8}, r"eps must be a finite number of at least 0, got -1e-08"),
-    (Adam, {"lr": math.inf}, r"lr must be .* got inf"),
-    (Adam, {"lr": 0.1, "betas": 0.9}, r"betas must be two numbers, got 0.9"),
-    (Adam, {"lr": 0.1, "betas": (0.9,)}, r"betas must be two numbers, got \(0.9,\)"),
-    (Adam, {"lr": 0.1, "betas": (0.9, 1.0)}, r"betas must be a number of at least 0 and below 1, got 1.0"),
-    (RAdam, {"lr": 0.1, "betas": (-0.1, 0.9)}, r"betas must be .* got -0.1"),
-    (RAdam, {"lr": 0.1, "weight_decay": None}, r"weight_decay must be .* got None"),
+    (SGD, {"lr": -0.1}, r"lr: got -0.1, expected a finite number of at least 0"),
+    (SGD, {"lr": math.nan}, r"lr: got nan"),
+    (SGD, {"lr": "fast"}, r"lr: got 'fast'"),
+    (SGD, {"lr": 0.1, "momentum": 1.0}, r"momentum: got 1.0, expected a number of at least 0 and below 1"),
+    (SGD, {"lr": 0.1, "momentum": -0.1}, r"momentum: got -0.1"),
+    (SGD, {"lr": 0.1, "momentum": True}, r"momentum: got True"),
+    (SGD, {"lr": 0.1, "weight_decay": -1}, r"weight_decay: got -1, expected a finite number of at least 0"),
+    (SGD, {"lr": 0.1, "nesterov": True}, r"nesterov: got momentum 0, expected one above 0"),
+    (RMSProp, {"lr": 0.1, "decay": 1.5}, r"decay: got 1.5, expected a number of at least 0 and below 1"),
+    (RMSProp, {"lr": 0.1, "decay": "0.9"}, r"decay: got '0.9', expected a finite number of at least 0"),
+    (RMSProp, {"lr": 0.1, "eps": -1e-8}, r"eps: got -1e-08, expected a finite number of at least 0"),
+    (Adam, {"lr": math.inf}, r"lr: got inf"),
+    (Adam, {"lr": 0.1, "betas": 0.9}, r"betas: got 0.9, expected two numbers"),
+    (Adam, {"lr": 0.1, "betas": (0.9,)}, r"betas: got \(0.9,\), expected two numbers"),
+    (Adam, {"lr": 0.1, "betas": (0.9, 1.0)}, r"betas: got 1.0, expected a number of at least 0 and below 1"),
+    (RAdam, {"lr": 0.1, "betas": (-0.1, 0.9)}, r"betas: got -0.1"),
+    (RAdam, {"lr": 0.1, "weight_decay": None}, r"weight_decay: got None"),
 ]
 
 
@@ -298,7 +298,7 @@ def test_bad_options_are_named(optimizer, options, message):
 
 def test_bad_options_of_a_group_are_named():
     groups = [{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))], "momentum": 2}]
-    with pytest.raises(ValueError, match=r"momentum must be .* got 2"):
+    with pytest.raises(ValueError, match=r"momentum: got 2"):
         SGD(groups, lr=0.1)
 
 
@@ -325,8 +325,7 @@ def test_fit_trains_stops_and_resumes_bit_for_bit(name, tmp_path, monkeypatch):
             epochs=3,
             optimizer=functools.partial(optimizer, **options),
             schedule=lambda made, steps: lr_scheduler.LambdaLR(made, cosine_decay(steps, 0.5)),
-            checkpoint=path,
-            checkpoint_every=None if path is None else 5,
+            save=path and training.Resume(path, every=5),
             progress=False,
             device="cpu",
         )
@@ -338,13 +337,13 @@ def test_fit_trains_stops_and_resumes_bit_for_bit(name, tmp_path, monkeypatch):
 
     def write_and_stop(state, path):
         write(state, path)
-        if state["epoch"] == 1:
+        if len(state["history"]["epoch_loss"]) == 1:
             raise InterruptedError
 
     with monkeypatch.context() as patch, pytest.raises(InterruptedError):
         patch.setattr(checkpoints, "save", write_and_stop)
         run(tmp_path / "run")
-    assert checkpoints.load(tmp_path / "run")["step"] == 2  # step 10 of 24: in the middle of the second epoch
+    assert checkpoints.load(tmp_path / "run")["number"] == 2  # step 10 of 24: in the middle of the second epoch
     resumed, weights = run(tmp_path / "run")
     assert resumed.loss == history.loss and resumed.learning_rate == history.learning_rate
     assert all(torch.equal(weights[key], whole[key]) for key in whole)
@@ -394,17 +393,17 @@ def test_schedules_by_hand():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: step_decay(0), "every must be a whole number of at least 1, got 0"),
-        (lambda: step_decay(2.0), "every must be .* got 2.0"),
-        (lambda: step_decay(5, 1.1), "factor must be a number from 0 to 1, got 1.1"),
-        (lambda: step_decay(5, -0.1), "factor must be .* got -0.1"),
-        (lambda: cosine_decay(True), "steps must be .* got True"),
-        (lambda: cosine_decay(5, "low"), "lowest must be .* got 'low'"),
-        (lambda: cosine_decay(5, True), "lowest must be .* got True"),
-        (lambda: warm_restarts(0), "first must be .* got 0"),
-        (lambda: warm_restarts(5, 0), "growth must be .* got 0"),
-        (lambda: warm_restarts(5, 1.5), "growth must be .* got 1.5"),
-        (lambda: warm_restarts(5, 2, 2), "lowest must be .* got 2"),
+        (lambda: step_decay(0), "every: got 0, expected a whole number of at least 1"),
+        (lambda: step_decay(2.0), "every: got 2.0"),
+        (lambda: step_decay(5, 1.1), "factor: got 1.1, expected a number from 0 to 1"),
+        (lambda: step_decay(5, -0.1), "factor: got -0.1"),
+        (lambda: cosine_decay(True), "steps: got True"),
+        (lambda: cosine_decay(5, "low"), "lowest: got 'low'"),
+        (lambda: cosine_decay(5, True), "lowest: got True"),
+        (lambda: warm_restarts(0), "first: got 0"),
+        (lambda: warm_restarts(5, 0), "growth: got 0"),
+        (lambda: warm_restarts(5, 1.5), "growth: got 1.5"),
+        (lambda: warm_restarts(5, 2, 2), "lowest: got 2"),
     ],
 )
 def test_bad_schedules_are_named(call, message):

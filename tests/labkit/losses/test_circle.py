@@ -208,26 +208,20 @@ def test_invariances(seed, n, dim, classes):
         torch.testing.assert_close(loss(x_changed, y_changed), value, rtol=1e-9, atol=1e-12)
 
 
-def test_it_is_differentiable_once():
-    x, y = batch()
-    with pytest.raises(RuntimeError, match=r"^CircleLoss can be differentiated once, and create_graph=True asks for"):
-        torch.autograd.grad(CircleLoss()(x.requires_grad_(), y), x, create_graph=True)
-
-
 def test_settings_and_bad_input():
     loss = CircleLoss()
     assert (loss.margin, loss.gamma, loss.weighting) == (0.25, 256.0, "circle")
     assert repr(CircleLoss(0.4, 80)) == "CircleLoss(margin=0.4, gamma=80.0, weighting='circle')"
-    with pytest.raises(ValueError, match=r"^margin must be"):
+    with pytest.raises(ValueError, match=r"^margin: got -1, expected"):
         CircleLoss(-1)
-    with pytest.raises(ValueError, match=r"^gamma must be a finite number above 0, got 0"):
+    with pytest.raises(ValueError, match=r"^gamma: got 0, expected a finite number above 0"):
         CircleLoss(gamma=0)
-    with pytest.raises(ValueError, match=r"^weighting must be one of 'circle', 'none', got 'linear'"):
+    with pytest.raises(ValueError, match=r"^weighting: got 'linear', expected one of 'circle', 'none'"):
         CircleLoss(weighting="linear")
     x, y = batch()
-    with pytest.raises(ValueError, match=r"^labels must be an int64"):
+    with pytest.raises(ValueError, match=r"^labels: got .*, expected an int64"):
         CircleLoss()(x, y.int())
-    with pytest.raises(ValueError, match=r"^embeddings must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"^embeddings: got nan, expected finite numbers"):
         CircleLoss()(x * float("nan"), y)
 
 
