@@ -14,11 +14,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from labkit import checks
-from labkit.training.device import InFloat32, OfInside, choose_device, choose_precision, place_of, world_size
+from labkit.training.device import choose_device, place_of
 from labkit.training.history import History
 from labkit.training.loop import steps
 from labkit.training.resume import Resume
-from labkit.training.sharded import Shared, rank
+from labkit.training.sharded import large_run
 
 
 @runtime_checkable
@@ -89,7 +89,7 @@ def fit(
         made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
         if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
-            run, validate, progress = _for_large_runs(run, validate, progress, device, precision)
+            run, validate, progress = large_run(run, validate, progress, device, precision)
         if save is not None:
             history, number, best = save.begin(both, made, batches, epochs, {"clip": clip, "patience": patience})
         bar = tqdm(desc=f"epoch 1/{epochs}", total=total, initial=len(history.loss), unit="step", disable=not progress)
@@ -165,20 +165,6 @@ class _Pairs:
             yield images, labels
 
 
-def _for_large_runs(run: dict, validate: Callable | None, progress: bool, device: torch.device, precision: str):
-    """The same run in bfloat16 where that is wanted, and shared by the processes of torchrun."""
-    network, dtype = run["network"], place_of(run["network"])[1]
-    mixed = choose_precision(precision, device, dtype) == "bf16-mixed"
-    if mixed or dtype.itemsize < 4:
-        run = run | {"network": InFloat32(network, mixed)}
-    if run["penalty"] is not None:
-        run = run | {"penalty": OfInside(network, run["penalty"])}
-    if world_size() == 1:
-        return run, validate, progress
-    shared = Shared(device)
-    return run | shared.share(run), validate and shared.once(validate), progress and rank() == 0
-
-
 def _best(both: nn.Module, history: History, patience: int, best: dict | None) -> dict | None:
     """The best epoch's weights. Ends the run when patience does."""
     epoch = len(history.epoch_loss)
@@ -194,11 +180,8 @@ def _explained(error: BaseException, history: History, epochs: int, total: int |
     epoch = min(len(history.epoch_loss) + 1, epochs)
     if isinstance(error, KeyboardInterrupt):
         of = "" if total is None else f" of {total}"
-        left = (
-            "nothing was saved, as save=None; the network holds the weights so far"
-            if save is None
-            else save.left(history)
-        )
+        left = "nothing was saved, as save=None; the network holds the weights so far"
+        left = left if save is None else save.left(history)
         return KeyboardInterrupt(f"stopped after step {history.steps}{of} (epoch {epoch}); {left}")
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code is steps.__code__]
     if not frames:  # it did not come from a step

@@ -13,10 +13,8 @@ from sklearn.decomposition import PCA
 from experiments import (
     curves,
     definitions,
-    large,
     measured,
     parts,
-    photographs,
     recipe,
     records,
     report,
