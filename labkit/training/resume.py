@@ -200,7 +200,7 @@ def load(path: Path) -> dict:
     except OSError:
         raise
     except Exception as error:  # torch raises half a dozen kinds, depending on where the file is broken
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
         raise ValueError(f"save: {path} cannot be read, it is damaged or no checkpoint ({reason}). {advice}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"save: {path} was not written by this version of fit. {advice}")

@@ -382,6 +382,13 @@ def test_what_a_killed_writer_left_is_removed_and_folders_are_made(digits, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.ckpt.123.tmp", "folder", "run.ckpt"]
 
 
+def test_checkpoint_is_short_for_resume(digits, file):
+    first = contrastive_run(digits, None, checkpoint=file)
+    assert resume.load(file)["history"]["loss"] == first.loss
+    with pytest.raises(ValueError, match="checkpoint: got .* together with save, expected one of them"):
+        contrastive_run(digits, Resume(file), checkpoint=file)
+
+
 def test_bad_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"path: got the folder .*, expected the name of a file"):
         Resume(tmp_path)
