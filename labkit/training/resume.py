@@ -63,8 +63,9 @@ class Resume:
         if self.every is not None and not self.exact:
             raise ValueError(f"every: got {self.every}, expected None for batches that are not labkit.data.Batches")
         known = {"schedule": schedule and type(schedule).__name__, "epochs": epochs if schedule else "any"}
-        known |= {"modules": modules, "optimizer": optimizer, "processes": world_size()} | settings | self.run_id
-        known |= batches.describe() if hasattr(batches, "describe") else {}
+        known |= {"modules": modules, "optimizer": optimizer, "processes": world_size(), **settings}
+        inner = {"batches": batches.describe() if hasattr(batches, "describe") else {}, "run_id": self.run_id}
+        known |= {f"{part}.{name}": value for part, values in inner.items() for name, value in values.items()}
         self.known = {name: str(value) for name, value in known.items()}
         self.device, self.asked, self.saved, self.begun = place_of(modules)[0], 0, None, time.perf_counter()
         self.path.parent.mkdir(parents=True, exist_ok=True)
