@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -57,31 +58,32 @@ def fit(
     penalty: Penalty | None = None,
     save: Resume | None = None,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train `network` so that `loss(network(images), labels)` becomes small: labkit.training.steps, epoch after epoch.
 
     Afterwards both hold the trained weights, are in evaluation mode, and lie on the device where the network lay.
     network, loss, batches, clip, penalty: as of `steps`; the loss's parameters are trained too. progress: show a bar.
     lr: learning rate of Adam, which trains unless there is an `optimizer` (parameters -> Optimizer); default 1e-3.
-    schedule: (optimizer, total steps) -> LRScheduler. save: a Resume(path), with which a stopped run goes on.
+    schedule: (optimizer, total steps) -> LRScheduler. checkpoint: a file, short for save=Resume(checkpoint).
+    save: a Resume(file, ...), which saves the run there, and with which it goes on when it has been stopped.
     validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
     patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
     device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
     Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
     stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
 
-    >>> pairs = [(torch.eye(3), torch.tensor([0, 1, 1]))]
-    >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), pairs, epochs=5, lr=0.1, progress=False).steps
+    >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), [(torch.eye(3), torch.arange(3) % 2)], 5, progress=False).steps
     5
     """
     _check(locals())
     both, (home, dtype) = nn.ModuleList([network, loss]), place_of(network)
     device, total = choose_device(device, dtype), epochs * operator.length_hint(batches) or None
     history, number, best = History(), 0, None
+    save = save if checkpoint is None else _resume(checkpoint, save)
     after = (lambda *run: None) if save is None else save.after
     try:
-        both.to(device)
-        if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
+        if any(isinstance(layer, nn.Conv2d) for layer in both.to(device).modules()):
             network.to(memory_format=torch.channels_last)  # what such weights meet becomes channels_last too
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
         make = _unrated(optimizer, lr) if optimizer else functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
@@ -140,6 +142,12 @@ def _unrated(optimizer: Callable, lr: float | None) -> Callable:
     if lr is not None:
         raise ValueError(f"lr: got {lr!r} together with optimizer, expected one of them (an optimizer has its own)")
     return optimizer
+
+
+def _resume(checkpoint: str | Path, save: Resume | None) -> Resume:
+    if save is not None:
+        raise ValueError(f"checkpoint: got {checkpoint} together with save, expected one of them")
+    return Resume(checkpoint)
 
 
 def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):

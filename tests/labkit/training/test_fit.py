@@ -16,7 +16,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from labkit.data import Batches, Images, load
-from labkit.distancing import Checkpoint, DistancePenalty
 from labkit.losses import ContrastiveLoss, TripletLoss
 from labkit.networks import LeNet, SmallResNet
 from labkit.training import History, Resume, closest, embed, fit, steps
@@ -93,34 +92,11 @@ def test_the_history_has_the_losses_and_rates_of_all_steps_in_a_row(digits):
     assert history.seconds >= history.training_seconds > 0 and history.images_per_second > 0
 
 
-@pytest.mark.parametrize("clip", [1e-3, 1e3])
-def test_clip_scales_the_gradient_of_network_and_loss_down_to_the_norm(digits, clip):
-    network, loss = small_net(), PullToCenters()
-    before = torch.cat([weights(network), loss.scale.detach().double().view(1)])
-    step = Batches(digits, batch_size=32, steps=1)
-    fit_quietly(network, loss, step, 1, optimizer=functools.partial(torch.optim.SGD, lr=1.0), clip=clip)
-    moved = (torch.cat([weights(network), loss.scale.detach().double().view(1)]) - before).norm().item()
-    assert moved == pytest.approx(clip, rel=1e-3) if clip < 1 else 0.1 < moved < clip
-
-
 def test_the_loss_is_trained_and_updated_after_each_step(digits):
     network, loss = small_net(), PullToCenters()
     fit_quietly(network, loss, Batches(digits, batch_size=40), 1)
     assert loss.calls == ["loss", "update"] * 10
     assert loss.scale != 1 and loss.centers.abs().sum() > 0
-
-
-def test_same_seed_same_weights_whatever_was_drawn_before(digits):
-    def trained(batches):
-        torch.manual_seed(1)
-        network = small_net()
-        fit_quietly(network, ContrastiveLoss(), batches, 1)
-        return weights(network)
-
-    batches = Batches(digits, batch_size=50, seed=1)
-    first = trained(batches)
-    assert torch.equal(first, trained(batches))
-    assert not torch.equal(first, trained(Batches(digits, batch_size=50, seed=2)))
 
 
 def test_fit_learns_digits_in_seconds():
@@ -186,23 +162,6 @@ def test_a_penalty_acts_between_backward_pass_and_clipping(digits):
         step = start - weights(network)
         assert step.norm().item() == pytest.approx(0.5, rel=1e-4)  # clipped with the push in it
         torch.testing.assert_close(step, 0.5 * (recorder.met + 10) / (recorder.met + 10).norm(), rtol=1e-4, atol=1e-5)
-
-
-def test_a_hill_drives_the_weights_away_and_leaves_the_losses_as_they_are(digits):
-    def train(strength=None):
-        torch.manual_seed(1)
-        network = small_net()
-        hill = DistancePenalty(Checkpoint.of(network), strength or 1.0, 0.05, "mean", kappa=2.0, jitter=0.1)
-        batches = Batches(digits, batch_size=16, seed=4, steps=10)
-        sgd = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
-        history = fit_quietly(network, ContrastiveLoss(), batches, 1, optimizer=sgd, penalty=strength and hill)
-        return weights(network), history.loss
-
-    torch.manual_seed(1)
-    start = weights(small_net())
-    (plain, losses), (pushed, pushed_losses) = train(), train("auto")
-    assert (pushed - start).norm() > 1.2 * (plain - start).norm()
-    assert pushed_losses[0] == losses[0] and pushed_losses != losses
 
 
 def test_modes_device_and_memory_come_back(digits):
