@@ -29,10 +29,11 @@ def nearest(
         reference that does not count, itself. depth: at most N, or N - 1 with own.
     Yields blocks of queries: a slice of them, and the indices int64 (n, depth).
 
-    Time grows as Q·N·D, and with depth beyond N/64 as Q·N·log N. One matrix product in float32 finds `depth` + 32
-    candidates, whose distances are then computed and ordered in float64. Where rounding might have hidden a nearer row,
-    the query is compared with all rows in float64, which takes several times as long: so if many rows are equal, or
-    much nearer to each other than to the mean. Distances that are equal in float32 are equal.
+    Time grows as Q·N·D, and for a depth of hundreds as Q·depth·(D + log depth) too. One matrix product in float32 finds
+    `depth` + 32 candidates, whose distances are then computed and ordered in float64. Where rounding might have hidden
+    a nearer row, the query is compared with all rows in float64, which takes several times as long: so if many rows are
+    equal, or much nearer to each other than to the mean; and so beyond a depth of N/64. Distances that are equal in
+    float32 are equal.
 
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
     >>> [found.tolist() for _, found in nearest(rows, rows, 1, own=torch.arange(3))]
@@ -49,7 +50,7 @@ def nearest(
         # A bound of the rounding error of ‖y‖² - 2 x·y, whatever the order of the sum.
         largest = squares.max().sqrt()
         error = (dim + 4) * torch.finfo(torch.float32).eps * (torch.linalg.vector_norm(x32, dim=1) + largest) * largest
-    for rows in blocks(len(x), max(len(y), wide * dim if quick else 0)):
+    for rows in blocks(len(x), len(y)):
         itself = None if own is None else own[rows, None]
         if not quick:
             yield rows, _nearest_of_all(x[rows], y, depth, itself)
@@ -57,7 +58,9 @@ def nearest(
         with torch.autocast(x.device.type, enabled=False):
             rough = _without(itself, torch.addmm(squares, x32[rows], y32.T, alpha=-2))
         rough, found = rough.topk(wide, largest=False)
-        found = _in_order(found, torch.linalg.vector_norm(x[rows, None] - y[found], dim=2).float())[:, :depth]
+        parts = blocks(len(found), 8 * wide * dim)  # what fits into a processor's cache is computed three times as fast
+        d = [torch.linalg.vector_norm(x[rows][part, None] - y[found[part]], dim=2) for part in parts]
+        found = _in_order(found, torch.cat(d).float())[:, :depth]
         unsure = ~(rough[:, -1] - rough[:, depth - 1] > 2 * error[rows])
         if unsure.any():
             found[unsure] = _nearest_of_all(x[rows][unsure], y, depth, None if own is None else itself[unsure])

@@ -35,24 +35,7 @@ from labkit.losses.triplet import TripletCounts, TripletLoss, count_triplets
 from labkit.losses.weighted_sum import WeightedSum
 
 __all__ = [
-    "AMSoftmaxLoss",
-    "ASoftmaxLoss",
-    "Annealing",
-    "ArcFaceLoss",
-    "CenterLoss",
-    "CircleLoss",
-    "ContrastiveLoss",
-    "ExponentialTripletLoss",
-    "HingeLoss",
-    "L2SoftmaxLoss",
-    "LSoftmaxLoss",
-    "MarginSoftmaxLoss",
-    "PEDCCLoss",
-    "SoftmaxLoss",
-    "TripletCounts",
-    "TripletLoss",
-    "WeightedSum",
-    "barrier",
-    "count_triplets",
-    "smallest_scale",
-]
+    "AMSoftmaxLoss", "ASoftmaxLoss", "Annealing", "ArcFaceLoss", "CenterLoss", "CircleLoss", "ContrastiveLoss",
+    "ExponentialTripletLoss", "HingeLoss", "L2SoftmaxLoss", "LSoftmaxLoss", "MarginSoftmaxLoss", "PEDCCLoss",
+    "SoftmaxLoss", "TripletCounts", "TripletLoss", "WeightedSum", "barrier", "count_triplets", "smallest_scale"
+]  # fmt: skip
