@@ -478,6 +478,12 @@ calibration = Exercise(
             4,
         ),
         Case(
+            "two bins, one confidence of 1",
+            torch.tensor([1.0, 0.9, 0.6, 0.5]),
+            torch.tensor([False, False, True, False]),
+            2,
+        ),
+        Case(
             "an empty bin in the middle, the lowest in use",
             torch.tensor([0.9, 0.15, 0.1, 0.95, 0.85]),
             torch.tensor([False, True, False, True, True]),
