@@ -16,10 +16,11 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 
 import torch
+from tqdm import tqdm
 
 from experiments import ensembling, records, store, trial
 from experiments.definitions import DATASETS, Table, table_named
@@ -162,8 +163,6 @@ def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progr
 
 
 def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
-    from tqdm.auto import tqdm
-
     made = 0
     with (
         _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,
@@ -290,29 +289,42 @@ class _Side:
         return time.monotonic() - self.started
 
     def start(self, job):
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
-        self.futures[self.pool.submit(_run, job, *self.options)] = job
-        signal.signal(signal.SIGINT, before)
+        with _blocked(signal.SIGINT):  # as it is then in a process that this starts; here it comes a moment later
+            self.futures[self.pool.submit(_run, job, *self.options)] = job
 
     def ended(self):
-        """Waits until at least one run has ended; pairs of job and what was measured."""
-        found = []
-        for future in wait(self.futures, return_when=FIRST_COMPLETED).done:
+        """Waits until at least one run has ended; pairs of job and what was measured, then what has failed."""
+        done = wait(self.futures, return_when=FIRST_COMPLETED).done
+        for future in sorted(done, key=lambda future: future.exception() is not None):
             job = self.futures.pop(future)
             try:
-                found.append((job, future.result()))
+                measured = future.result()
             except BrokenProcessPool:
                 names = ", ".join(each.name() for each in [job, *self.in_hand])
                 raise RuntimeError(f"a process has ended unexpectedly; in hand were {names}") from None
             except Exception as error:
                 said = "".join(traceback.format_exception(error))
                 raise RuntimeError(f"{job.name()} failed:\n{said}") from None
-        return found
+            yield job, measured
+
+
+@contextmanager
+def _blocked(number):
+    """Hold a signal back. Windows cannot."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(alive, device):
     """What a process of `_Side` does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called
+    tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore, which would outlive a process that leaves at once
     threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
     if running.choose_device(device).type == "cpu":
         torch.set_num_threads(1)
