@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from course.notebooks import write_whole
 from experiments import records
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
@@ -62,11 +63,4 @@ def record(results, path):
     except FileNotFoundError:
         kept = {}
     kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    part = path.with_name(f"{path.name}.tmp")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
