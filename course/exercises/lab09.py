@@ -453,6 +453,15 @@ def _in_places(confidence, right, bins, place, shown=None):
     return total
 
 
+def _with_empty_bins(confidence, right, bins):
+    place, total = _place(confidence, bins), confidence.new_zeros(())
+    for number in range(bins):
+        own = place == number
+        gap = right[own].to(confidence.dtype).mean() - confidence[own].mean()
+        total = total + own.to(confidence.dtype).mean() * gap.abs()
+    return total
+
+
 def _equally_many(confidence, right, bins):
     total = confidence.new_zeros(())
     for own in confidence.argsort().chunk(bins):
@@ -535,13 +544,9 @@ calibration = Exercise(
             "_in_places(confidence, right, bins, (confidence * bins).floor().long().clamp(max=bins - 1))",
         ),
         Mistake(
-            "ceil without - 1",
-            "The first bin has the number 0: (0, 1/n] is rounded up to 1, so subtract 1.",
+            "the last bin is left out",
+            "The bins have the numbers 0 to bins - 1. `ceil` gives 1 for the first one, (0, 1/n]: subtract 1.",
             "_in_places(confidence, right, bins, (confidence * bins).ceil().long())",
-        ),
-        Mistake(
-            "the last bin forgotten",
-            "There are `bins` bins, numbered from 0 to bins - 1.",
             "_in_places(confidence, right, bins - 1, (confidence * bins).ceil().long() - 1)",
         ),
         Mistake(
@@ -554,7 +559,7 @@ calibration = Exercise(
         Mistake(
             "empty bins give NaN",
             "The mean of no image is NaN: leave out the bins without an image.",
-            "confidence.sum() * torch.nan",
+            _with_empty_bins,
         ),
         Mistake(
             "number of bins fixed",
