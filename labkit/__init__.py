@@ -8,21 +8,21 @@
      initialization.py
 03   Optimizers, 285 lines
      optimizers.py
-04   Siamese and triplet networks, 348 lines
+04   Siamese and triplet networks, 301 lines
      losses/contrastive.py losses/triplet.py distances.py
-05   Center loss, 117 lines
+05   Center loss, 124 lines
      losses/center.py losses/weighted_sum.py
-06   Exponential triplet loss, 265 lines
+06   Exponential triplet loss, 274 lines
      losses/exponential_triplet.py embeddings.py
-07   Circle loss, 91 lines
+07   Circle loss, 60 lines
      losses/circle.py
-08   PEDCC, 595 lines
+08   PEDCC, 649 lines
      centroids.py losses/pedcc.py losses/softmax.py
-09   Checkpoint distancing, 636 lines
+09   Checkpoint distancing, 660 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 3,205 lines
-     networks.py side_by_side.py data/ training/ evaluation.py claims.py checks.py
-all  pictures, 2,592 lines
+all  networks, data, training, measures, 3,418 lines
+     networks.py side_by_side.py data/ training/ evaluation.py neighbors.py verification.py claims.py checks.py
+all  pictures, 2,593 lines
      figures/
 
 Lines are counted with docstrings; `python -m tools map` counts them again. Nothing is imported here, so that

@@ -57,28 +57,3 @@ def world_size() -> int:
     """How many processes share a run: as many as torchrun has started, else 1."""
     torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return int(os.environ["WORLD_SIZE"]) if torchrun else 1
-
-
-class InFloat32(nn.Module):
-    """A network whose embeddings leave in float32, although it computes in bfloat16: always, or where that is safe."""
-
-    def __init__(self, network: nn.Module, mixed: bool):
-        """`mixed`: compute in bfloat16 where that is safe, whatever the type of the parameters."""
-        super().__init__()
-        self.network, self.mixed = network, mixed
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) -> embeddings (B, D), float32."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            return self.network(images.bfloat16() if self.mixed else images).float()
-
-
-class OfInside:
-    """A penalty on the network inside a wrapper, whose parameters have other names."""
-
-    def __init__(self, network: nn.Module, penalty):
-        self.network, self.penalty = network, penalty
-
-    def add_gradient(self, wrapper: nn.Module) -> None:
-        """Adds to the gradients of the network inside."""
-        self.penalty.add_gradient(self.network)

@@ -20,8 +20,7 @@ def embed(network: nn.Module, images: Images, batch_size: int = 1024, device: st
     torch.Size([5, 64])
     """
     mode, (home, dtype) = network.training, place_of(network)
-    device = choose_device(device, dtype)
-    network.eval().to(device)
+    network.eval().to(device := choose_device(device, dtype))
     try:
         with torch.no_grad():
             parts = torch.arange(len(images)).split(batch_size)

@@ -493,7 +493,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match=f"^{message}"):
             DistancePenalty(checkpoint, *arguments)
     for arguments, message in (((-1, 1, 1), "strength"), ((1, 0, 1), "sigma"), ((1, 1, 0), "curvature")):
-        with pytest.raises(ValueError, match=f"^{message}: got .*, expected a finite number"):
+        with pytest.raises(ValueError, match=f"^{message}: got (-1|0), expected a finite number"):
             equilibrium(*arguments)
     with pytest.raises(ValueError, match=r"^tensors: got none, expected at least one trainable parameter$"):
         Checkpoint.of(nn.ReLU())

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course.grading import student_version
 from course.notebooks import canonical, labs, parameters, read, tags
+from course.student import student_version
 
 MOST_LINES = 25
 MOST_BYTES = 2_000_000

@@ -94,6 +94,24 @@ def test_gradient_holds_the_weights_constant(weighting):
     torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-9)
 
 
+def test_large_losses_keep_the_digits_of_their_gradient():
+    # torch.nn.functional.softplus has slope 1 beyond 20, where it is 1 - 2e-9.
+    x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.2]], dtype=F64), torch.tensor([0, 0, 1])
+    for gamma in (20.0, 24.0, 28.0):
+        value, gradient = with_gradient(CircleLoss(0.25, gamma), x, y)
+        assert 15 < value < 45
+        s = [cosine(x[0].tolist(), x[i].tolist()) for i in (1, 2)] + [cosine(x[1].tolist(), x[2].tolist())]
+        slope = [1 / (1 + math.exp(-gamma * ((1.25 - s[0]) * (0.75 - s[0]) + (n + 0.25) * (n - 0.25)))) for n in s[1:]]
+        # Of anchor 0 and of anchor 1: the slope, times γα, along the derivative of the cosine.
+        weights = [(-gamma * (1.25 - s[0]) * t, gamma * (n + 0.25) * t) for t, n in zip(slope, s[1:], strict=True)]
+        z = x.clone().requires_grad_()
+        unit = z / z.norm(dim=1, keepdim=True)
+        c = unit @ unit.T
+        linear = sum(p * c[a, 1 - a] + n * c[a, 2] for a, (p, n) in enumerate(weights)) / 2
+        (expected,) = torch.autograd.grad(linear, z)
+        torch.testing.assert_close(gradient, expected, rtol=1e-13, atol=1e-13)
+
+
 def test_without_weights_the_gradient_is_the_derivative():
     x, y = batch(8)
     assert torch.autograd.gradcheck(lambda x: CircleLoss(0.3, 4.0, "none")(x, y), x.requires_grad_())

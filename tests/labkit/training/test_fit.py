@@ -1,6 +1,5 @@
 """fit, embed and closest in one process. Resuming is in test_resume.py, several processes are in test_sharded.py."""
 
-import copy
 import functools
 import math
 import re
@@ -17,10 +16,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from labkit.data import Batches, Images, load
-from labkit.distancing import Checkpoint, DistancePenalty
 from labkit.losses import ContrastiveLoss, TripletLoss
 from labkit.networks import LeNet, SmallResNet
-from labkit.training import History, Resume, closest, embed, fit
+from labkit.training import History, Resume, closest, embed, fit, steps
 
 fit_quietly = functools.partial(fit, progress=False, device="cpu")
 
@@ -74,52 +72,24 @@ class PullToCenters(nn.Module):
 # ---- the loop
 
 
-def test_fit_is_the_hand_written_loop_bit_for_bit(digits):
-    batches = Batches(digits, classes_per_batch=5, samples_per_class=4, seed=3)
-    network = small_net()
-    other = copy.deepcopy(network).to(memory_format=torch.channels_last)
-    loss = TripletLoss(0.5)
-
-    optimizer = torch.optim.AdamW(other.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=2 * len(batches))
-    losses, rates = [], []
-    for epoch in range(2):
-        for images, labels in batches.iterate(epoch):
-            value = loss(other(images.to(memory_format=torch.channels_last)), labels)
-            optimizer.zero_grad()
-            value.backward()
-            nn.utils.clip_grad_norm_(other.parameters(), 0.3)
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            schedule.step()
-            losses.append(value.item())
-
-    history = fit_quietly(
-        network,
-        loss,
-        batches,
-        2,
-        optimizer=functools.partial(torch.optim.AdamW, lr=3e-3),
-        schedule=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps),
-        clip=0.3,
-    )
+def test_the_history_has_the_losses_and_rates_of_all_steps_in_a_row(digits):
+    """Whose values are those of the hand-written loop: test_loop.py."""
+    batches = Batches(digits, classes_per_batch=5, samples_per_class=4, seed=3, steps=6)
+    decay = lambda optimizer, steps: torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.5, steps)  # noqa: E731
+    network, other = small_net(), small_net()
+    other.load_state_dict(network.state_dict())
+    history = fit_quietly(network, TripletLoss(0.5), batches, 2, lr=3e-3, schedule=decay)
+    other.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(other.parameters(), lr=3e-3, fused=True)
+    found = list(steps(other, TripletLoss(0.5), batches, optimizer, decay(optimizer, 12), epochs=2))
     assert torch.equal(weights(network), weights(other))
-    assert history.loss == losses and history.learning_rate == rates
-    first, second = losses[: len(batches)], losses[len(batches) :]
-    assert history.epoch_loss == pytest.approx([sum(first) / len(first), sum(second) / len(second)], rel=1e-12)
-    assert history.steps == 2 * len(batches) and history.images == 2 * 20 * len(batches)
+    assert history.loss == [float(step.loss) for step in found]
+    assert history.learning_rate == [step.rate for step in found] and history.learning_rate[0] == 3e-3
+    halves = history.loss[:6], history.loss[6:]
+    assert history.epoch_loss == pytest.approx([sum(half) / 6 for half in halves], rel=1e-12)
+    assert history.steps == 12 and history.images == 12 * 20
     assert history.stopped == "epochs" and history.best_epoch is None
     assert history.seconds >= history.training_seconds > 0 and history.images_per_second > 0
-
-
-@pytest.mark.parametrize("clip", [1e-3, 1e3])
-def test_clip_scales_the_gradient_of_network_and_loss_down_to_the_norm(digits, clip):
-    network, loss = small_net(), PullToCenters()
-    before = torch.cat([weights(network), loss.scale.detach().double().view(1)])
-    step = Batches(digits, batch_size=32, steps=1)
-    fit_quietly(network, loss, step, 1, optimizer=functools.partial(torch.optim.SGD, lr=1.0), clip=clip)
-    moved = (torch.cat([weights(network), loss.scale.detach().double().view(1)]) - before).norm().item()
-    assert moved == pytest.approx(clip, rel=1e-3) if clip < 1 else 0.1 < moved < clip
 
 
 def test_the_loss_is_trained_and_updated_after_each_step(digits):
@@ -127,32 +97,6 @@ def test_the_loss_is_trained_and_updated_after_each_step(digits):
     fit_quietly(network, loss, Batches(digits, batch_size=40), 1)
     assert loss.calls == ["loss", "update"] * 10
     assert loss.scale != 1 and loss.centers.abs().sum() > 0
-
-
-def test_lr_is_the_rate_of_adam(digits):
-    def trained(**options):
-        torch.manual_seed(1)
-        network = small_net()
-        history = fit_quietly(network, ContrastiveLoss(), Batches(digits, batch_size=100), 1, **options)
-        return weights(network), history.learning_rate
-
-    for options, rate in (({}, 1e-3), ({"lr": 0.02}, 0.02)):
-        ours, rates = trained(**options)
-        expected, _ = trained(optimizer=functools.partial(torch.optim.Adam, lr=rate, fused=True))
-        assert torch.equal(ours, expected) and rates == [rate] * 4
-
-
-def test_same_seed_same_weights_whatever_was_drawn_before(digits):
-    def trained(batches):
-        torch.manual_seed(1)
-        network = small_net()
-        fit_quietly(network, ContrastiveLoss(), batches, 1)
-        return weights(network)
-
-    batches = Batches(digits, batch_size=50, seed=1)
-    first = trained(batches)
-    assert torch.equal(first, trained(batches))
-    assert not torch.equal(first, trained(Batches(digits, batch_size=50, seed=2)))
 
 
 def test_fit_learns_digits_in_seconds():
@@ -218,23 +162,6 @@ def test_a_penalty_acts_between_backward_pass_and_clipping(digits):
         step = start - weights(network)
         assert step.norm().item() == pytest.approx(0.5, rel=1e-4)  # clipped with the push in it
         torch.testing.assert_close(step, 0.5 * (recorder.met + 10) / (recorder.met + 10).norm(), rtol=1e-4, atol=1e-5)
-
-
-def test_a_hill_drives_the_weights_away_and_leaves_the_losses_as_they_are(digits):
-    def train(strength=None):
-        torch.manual_seed(1)
-        network = small_net()
-        hill = DistancePenalty(Checkpoint.of(network), strength or 1.0, 0.05, "mean", kappa=2.0, jitter=0.1)
-        batches = Batches(digits, batch_size=16, seed=4, steps=10)
-        sgd = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
-        history = fit_quietly(network, ContrastiveLoss(), batches, 1, optimizer=sgd, penalty=strength and hill)
-        return weights(network), history.loss
-
-    torch.manual_seed(1)
-    start = weights(small_net())
-    (plain, losses), (pushed, pushed_losses) = train(), train("auto")
-    assert (pushed - start).norm() > 1.2 * (plain - start).norm()
-    assert pushed_losses[0] == losses[0] and pushed_losses != losses
 
 
 def test_modes_device_and_memory_come_back(digits):

@@ -284,9 +284,9 @@ def sgd(**options):
             "schedule: it was made with None, this call has LambdaLR",
         ),
         ({"clip": 1.0}, "clip: it was made with None, this call has 1.0"),
-        ({"save": {"seed": 4}}, "seed: it was made with 3, this call has 4"),
-        ({"batches": {"seed": 1}}, "seed"),
-        ({"batches": {"batch_size": 8}}, "batch_size: it was made with 16, this call has 8"),
+        ({"save": {"seed": 4}}, r"run_id\.seed: it was made with 3, this call has 4"),
+        ({"batches": {"seed": 1}}, r"batches\.seed: it was made with 0, this call has 1"),
+        ({"batches": {"batch_size": 8}}, r"batches\.batch_size: it was made with 16, this call has 8"),
     ],
 )
 def test_another_run_is_refused_with_the_difference(changed, message, digits, file):
@@ -380,6 +380,13 @@ def test_what_a_killed_writer_left_is_removed_and_folders_are_made(digits, tmp_p
     contrastive_run(digits, Resume(tmp_path / "folder" / "new" / "run.ckpt"))
     contrastive_run(digits, Resume(tmp_path / "run.ckpt"))
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.ckpt.123.tmp", "folder", "run.ckpt"]
+
+
+def test_checkpoint_is_short_for_resume(digits, file):
+    first = contrastive_run(digits, None, checkpoint=file)
+    assert resume.load(file)["history"]["loss"] == first.loss
+    with pytest.raises(ValueError, match=r"checkpoint: got .* together with save, expected one of them"):
+        contrastive_run(digits, Resume(file), checkpoint=file)
 
 
 def test_bad_arguments_are_named(tmp_path):
