@@ -206,7 +206,7 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
             given = {"datasets": ",".join(datasets or ()), "rows": ";".join(rows or ()), "minutes": minutes}
             given |= {"size": size, "seeds": seeds, "jobs": jobs, "device": device, "root": root, "folder": folder}
             words = [f"--{name}={value}" for name, value in given.items() if value not in ("", None)]
-            return runner.share(measurement.table, devices, [table, *words])
+            return runner.share(measurement, devices, device, [table, *words])
         made = runner.measure(measurement, jobs, device, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None

@@ -190,7 +190,7 @@ def test_the_record_of_an_ensemble_names_what_decides_it(monkeypatch):
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
-        runner.share(TABLES["distancing"], 2, [])
+        runner.share(runner.Measurement("distancing", "tiny", ["digits"]), 2, "cpu", [])
     monkeypatch.setattr(ensembling, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
         ensembling.run(replace(jobs[0], size="tiny"))
