@@ -193,8 +193,8 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
     distancing_mobilenet_v2, recipe (cross-entropy alone).
 
-    Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
-    never mixed with new ones: the command then stops and says what differs.
+    Every run is kept in data/measured/ as it ends. A record that was made with other settings, or by code that
+    computed something else, is never mixed with new ones: the command then stops and says what differs.
     """
     from experiments import runner
     from labkit.training import device as running

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from course.notebooks import write_whole
 from experiments import records
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
@@ -63,4 +62,4 @@ def record(results, path):
     except FileNotFoundError:
         kept = {}
     kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
-    write_whole(path, json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    records.write_whole(path, json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
