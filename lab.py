@@ -5,8 +5,9 @@ python lab.py                  open the course in JupyterLab (this machine only,
 python lab.py test             run every test: style, labkit, every notebook   [pytest arguments]
 python lab.py present 04       show a lab as live slides
 python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
-python lab.py student          write the students' version to build/student
-python lab.py grade FILE ..    score filled-in notebooks
+python lab.py handout [04 ..]  make a folder and a zip for students, without solutions
+python lab.py grade PLACE ..   score filled-in notebooks, or folders of them
+python lab.py bench            measure speed against the libraries people use
 python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
 python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes a lab)   [--jobs N, --list]
 python lab.py doctor           look for what is wrong with this machine, and say how to mend it
@@ -30,6 +31,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 UV = "uv==0.13.9"  # installs the same packages many times quicker than pip, which remains the fallback
 GIGABYTES = 8 if sys.platform == "linux" else 4  # torch for Linux brings the CUDA libraries
 AGAIN = "Then run the same command again."
+TOOLS = ("bench", "breaks", "map", "mutants", "picture")  # not installed: they run from the repository
 
 
 def stop(message):
@@ -37,7 +39,7 @@ def stop(message):
 
 
 def free_gigabytes():
-    return shutil.disk_usage(ROOT).free / 1e9
+    return shutil.disk_usage(VENV.resolve() if VENV.exists() else ROOT).free / 1e9
 
 
 def wanted():
@@ -79,11 +81,13 @@ def check_machine():
             "This Python comes without the venv module. On Debian or Ubuntu:\n"
             f"    sudo apt install python{version}-venv\n{AGAIN}"
         )
-    if Path(sys.prefix).resolve() == VENV:
+    if Path(sys.prefix).resolve() == VENV.resolve():
         stop(f"The set-up in .venv must be made anew, which cannot be done from inside it. Deactivate it. {AGAIN}")
     free = free_gigabytes()
-    if free < GIGABYTES and not VENV.exists():
-        stop(f"The set-up needs {GIGABYTES} GB on the disk of {ROOT}; {free:.1f} GB are free. Make room. {AGAIN}")
+    if free < GIGABYTES:
+        beside = f", beside the old one, which is kept until the new one works ({VENV})" if VENV.exists() else ""
+        way_out = " Make room, or delete the old one yourself." if VENV.exists() else " Make room."
+        stop(f"The set-up needs {GIGABYTES} GB on the disk of {ROOT}{beside}; {free:.1f} GB are free.{way_out} {AGAIN}")
 
 
 def install(*arguments):
@@ -98,20 +102,55 @@ def install(*arguments):
     return subprocess.call([*pip, *arguments]) == 0
 
 
-def set_up():
+def set_up(go_on=True):
+    """Makes .venv where it is missing or out of date. An old one that worked is kept until the new one does.
+
+    When no new one can be made, and `go_on`, the old one is used, and that is said.
+    """
     if is_ready():
         return
     check_machine()
-    import venv
-
     print(
         f"Setting up {VENV.name} (first use, something has changed, or a set-up was cut short). A few minutes ...",
         flush=True,
     )
+    place = VENV.resolve()  # .venv may be a link to a disk with more room
+    old = place.with_name(place.name + ".old")
+    kept = put_aside(place, old)
     try:
-        venv.EnvBuilder(with_pip=True, clear=True, symlinks=os.name != "nt").create(VENV)
+        make(place)
+    except BaseException as error:  # Ctrl-C too must not cost a set-up that worked
+        shutil.rmtree(place, ignore_errors=True)
+        if kept:
+            old.rename(place)
+        if not (kept and go_on and STAMP.exists() and isinstance(error, SystemExit)):
+            raise
+        print(f"{error}\nGoing on with the old set-up, whose packages may not be those that are wanted.", flush=True)
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def put_aside(place, old):
+    """Moves a set-up out of the way of a new one; True if there was one. One that an earlier attempt left stays."""
+    if not place.exists():
+        return old.exists()
+    try:
+        if old.exists():  # the attempt was killed: what it left is half a set-up
+            shutil.rmtree(place)
+        else:
+            place.rename(old)
+    except OSError as error:
+        stop(f"{place} could not be moved: {error}\nClose programs that use it. {AGAIN}")
+    return True
+
+
+def make(place):
+    import venv
+
+    try:
+        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(place)
     except (OSError, subprocess.CalledProcessError) as error:
-        stop(f"The environment could not be made: {error}\nClose programs that use {VENV}; delete it. {AGAIN}")
+        stop(f"The environment could not be made: {error}\n{AGAIN}")
     # labkit is built with the pinned setuptools, hence the second step and no build isolation.
     if not (install("-r", str(REQUIREMENTS)) and install("--no-deps", "--no-build-isolation", "-e", str(ROOT))):
         if free_gigabytes() < 0.5:
@@ -125,7 +164,10 @@ def set_up():
 
 
 def run(*command, folder=None):
-    """Runs a module in the environment, in the caller's folder unless told otherwise; returns its exit status."""
+    """Runs a module in the environment; returns its exit status.
+
+    In the caller's folder, unless told otherwise, whose files are never taken for modules (-P).
+    """
     environment = {
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin make two training runs at a time several times slower
         "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel called python3 elsewhere on the machine must not be taken
@@ -134,7 +176,8 @@ def run(*command, folder=None):
         "PATH": str(PYTHON.parent) + os.pathsep + os.environ.get("PATH", ""),
     }
     environment.pop("PYTHONHOME", None)
-    process = subprocess.Popen([str(PYTHON), "-m", *command], cwd=folder, env=environment)
+    safely = [] if folder else ["-P"]
+    process = subprocess.Popen([str(PYTHON), *safely, "-m", *command], cwd=folder, env=environment)
     while True:
         try:
             return process.wait()
@@ -156,13 +199,13 @@ def main(arguments):
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
-    set_up()
+    set_up(go_on=arguments[:1] != ["test"])
     if not arguments:
         return run("course", "open")
     if arguments[0] == "test":
         return test(arguments[1:])
-    if arguments[0] == "breaks":
-        return run("tools.breaks", *arguments[1:], folder=ROOT)
+    if arguments[0] in TOOLS:
+        return run("tools", *arguments, folder=ROOT)
     return run("course", *(["--help"] if arguments == ["help"] else arguments))
 
 

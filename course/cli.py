@@ -1,8 +1,8 @@
 """The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
 
-import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -11,18 +11,24 @@ import click
 
 
 class Commands(click.Group):
-    """A group whose commands tell expected errors in one line, without a traceback, and end with status 1."""
+    """A group whose commands tell expected errors without a traceback, and end with status 1."""
 
     def invoke(self, context):
         """Run the command."""
         try:
             return super().invoke(context)
-        except (ValueError, FileNotFoundError) as error:
+        except ValueError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:  # no such file, no permission, a full disk
+            words = [error.filename, error.strerror or str(error)]
+            raise click.ClickException(": ".join(str(word) for word in words if word)) from error
 
     def list_commands(self, context):
         """The commands in the order in which they are written here."""
         return list(self.commands)
+
+
+PORT = click.IntRange(1, 65535)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -52,16 +58,28 @@ def labs_named(names):
 
 @main.command("open")
 @click.argument("lab", default="00")
-@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
+@click.option("--port", type=PORT, help="Port to listen on. Default: 8888, or the next free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
 def open_course(lab, port, no_browser):
     """Open the course, or one LAB, in JupyterLab.
 
+    A lab that is named by number or name is opened as your own copy in work/, without solutions; what you have written
+    there is never overwritten. The path of a notebook, anywhere, opens that file itself.
+
     The server listens on this machine alone and asks for a token, which the browser gets with the address.
     """
-    from course import notebooks, presenting
+    from course import notebooks, presenting, student
 
-    presenting.open_lab(notebooks.find_lab(lab), root=notebooks.ROOT, port=port, open_browser=not no_browser)
+    path = notebooks.find_lab(lab)
+    if not lab.endswith(".ipynb"):
+        written = student.write_student_versions(notebooks.labs(), student.WORK, note=student.IN_WORK)
+        if any(one.state == "new" for one in written):
+            click.echo(f"Your copies of the labs are in {student.WORK}, without solutions; those are in notebooks/.")
+        for one in written:
+            if one.beside:
+                click.echo(f"{one.path.name} has changed in the course. Yours is as you left it; new: {one.beside}")
+        path = next(one.path for one in written if one.path.name == path.name)
+    presenting.open_lab(path, port=port, open_browser=not no_browser)
 
 
 @main.command("lab")
@@ -77,12 +95,13 @@ def run_lab(lab, values, out):
     The parameters are those of the lab's cell tagged `parameters`; a wrong name lists them. The lab in the course
     stays as it is: an executed copy is written. All processor threads, and the GPU if there is one, are used.
     """
-    from course import notebooks
+    from course import notebooks, running
 
-    values = {name: notebooks.typed(text) for name, text in values}
+    path = notebooks.find_lab(lab)
+    values = running.parameter_values(notebooks.read(path), dict(values))
     try:
-        click.echo(f"written: {notebooks.run_lab(notebooks.find_lab(lab), values, out)}")
-    except notebooks.CellFailed as error:
+        click.echo(f"written: {running.run_lab(path, values, out)}")
+    except (notebooks.CellFailed, running.Stopped) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -122,7 +141,7 @@ def get_dataset(name, root):
 
 @main.command()
 def doctor():
-    """Look for what is wrong with this machine, and say how to mend it.
+    """Look for what is wrong with this machine, and how to mend it.
 
     Ends with status 1 when something is broken; notes do not count.
     """
@@ -137,94 +156,6 @@ def doctor():
             click.echo(f"        {finding.mend}")
     click.echo(f"\n{broken} broken." if broken else "\nNothing is broken.")
     sys.exit(1 if broken else 0)
-
-
-# ------------------------------------------------------------------------------------------------------ for instructors
-
-
-@main.command()
-@click.argument("lab")
-@click.option("--port", type=int, help="Port to listen on. Default: 8888, or the next free one.")
-@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
-def present(lab, port, no_browser):
-    """Open a LAB as live slides, with working cells and widgets; no network is needed.
-
-    The slides are a copy: what is changed before the audience is not kept.
-    """
-    from course import notebooks, presenting
-
-    presenting.present(notebooks.find_lab(lab), port=port, open_browser=not no_browser)
-
-
-@main.command()
-@click.argument("labs", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to. Default: build/student.")
-def student(labs, out):
-    """Write the students' version of LABS (default: all): stubs for solutions, no outputs, checks kept."""
-    from course import grading
-
-    for path in grading.write_student_versions(labs_named(labs), out):
-        click.echo(f"written: {path}")
-
-
-@main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--lab", help="The lab that they answer. Default: what the files say.")
-@click.option("--cell-seconds", default=60, show_default=True, help="A cell that takes longer is stopped.")
-@click.option("--seconds", default=600, show_default=True, help="A notebook that takes longer is stopped.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
-def grade(files, lab, cell_seconds, seconds, as_json):
-    """Run filled-in notebooks and print a score for each exercise.
-
-    \b
-    SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights: with time limits and in a
-    temporary folder, but not in a sandbox. Grade where that is acceptable, such as in a container.
-
-    Checks are put back from the course before they run, so that an edited or deleted check counts all the same. A
-    cell that fails, or never ends, does not stop those after it. Beyond that, nothing is promised against cheating.
-
-    The status is 0 for low scores too, and 1 when a file could not be graded.
-    """
-    from course import grading, notebooks
-
-    lab = lab and notebooks.find_lab(lab)
-    results, failures = [], 0
-    for file in files:
-        try:
-            result = grading.grade(file, lab, cell_seconds, seconds)
-        except ValueError as error:
-            failures += 1
-            results.append({"file": str(file), "error": str(error)})
-            click.echo(f"{file}: cannot be graded: {error}", err=True)
-            continue
-        results.append(result.as_dict())
-        if not as_json:
-            click.echo(str(result))
-    if as_json:
-        click.echo(json.dumps(results, indent=1))
-    sys.exit(1 if failures else 0)
-
-
-# ------------------------------------------------------------------------------------------------------- for developers
-
-
-@main.command()
-@click.argument("labs", nargs=-1)
-def refresh(labs):
-    """Execute LABS (default: all) in fresh kernels and store their outputs in place.
-
-    They run just as nbval runs them. A lab in which a cell fails stays as it was, and the status is 1.
-    """
-    from course import notebooks
-
-    failures = 0
-    for path in labs_named(labs):
-        try:
-            click.echo(f"{path.stem}: {'changed' if notebooks.refresh(path) else 'as it was'}")
-        except notebooks.CellFailed as error:
-            failures += 1
-            click.echo(f"{path.stem}: FAILED\n{error}", err=True)
-    sys.exit(1 if failures else 0)
 
 
 # --------------------------------------------------------------------------------------------------- the papers' tables
@@ -252,7 +183,9 @@ def _listed(context, parameter, text):
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")
 def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, root, folder, again):
-    """Measure a TABLE of the papers under equal conditions; go on where it was stopped.
+    """Measure a TABLE of the papers under equal conditions.
+
+    It goes on where it was stopped.
 
     \b
         labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
@@ -269,7 +202,12 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     size = size or ("reduced" if running.choose_device(device).type == "cpu" else "full")
     measurement = runner.Measurement(table, size, datasets, rows, seeds, root and str(root), folder, again)
     try:
-        made = runner.measure(measurement, jobs, device, devices, minutes)
+        if devices and devices > 1:
+            given = {"datasets": ",".join(datasets or ()), "rows": ";".join(rows or ()), "minutes": minutes}
+            given |= {"size": size, "seeds": seeds, "jobs": jobs, "device": device, "root": root, "folder": folder}
+            words = [f"--{name}={value}" for name, value in given.items() if value not in ("", None)]
+            return runner.share(measurement.table, devices, [table, *words])
+        made = runner.measure(measurement, jobs, device, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None
     except RuntimeError as error:
@@ -287,12 +225,17 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
 def report(table, datasets, size, form, folder, file):
-    """Show what was measured of a TABLE: mean ± standard error, published figures, and a test against the baseline.
+    """Show what was measured of a TABLE of the papers.
 
-    The p-values are of a paired t-test over the seeds, corrected by Holm's method for the number of rows.
+    Mean ± standard error, published figures, and a test against the baseline: the p-values are of a paired t-test over
+    the seeds, corrected by Holm's method for the number of rows.
     """
+    from course.notebooks import one_of
     from experiments import report as reporting
+    from experiments.definitions import DATASETS
 
+    if unknown := set(datasets or ()) - set(DATASETS):
+        raise ValueError(f"datasets: got {', '.join(unknown)}, expected {one_of(unknown.pop(), list(DATASETS))}")
     size = size or reporting.measured_size(table, folder)
     found = [each for name in datasets or [None] for each in reporting.results(table, size, name, folder)]
     if not found:
@@ -302,3 +245,9 @@ def report(table, datasets, size, form, folder, file):
     if file:
         reporting.figure(found[0]).savefig(file, bbox_inches="tight")
         click.echo(f"written: {file}")
+
+
+# ------------------------------------------------------------------------------------------------------ for instructors
+
+if find_spec("course.cli_class"):  # a hand-out goes without
+    import course.cli_class  # noqa: F401

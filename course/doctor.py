@@ -143,19 +143,24 @@ def browser():
 
 def kernel():
     """Whether a notebook can run here, and finds this labkit."""
-    from course.notebooks import Kernel
+    from nbclient.exceptions import CellExecutionError
+    from nbformat.v4 import new_code_cell, new_notebook
 
+    from course.notebooks import kernel_for
+
+    notebook = new_notebook(cells=[new_code_cell("import labkit; print(labkit.__file__)")])
+    [cell] = notebook.cells
     try:
-        with Kernel(Path.home()) as running:
-            run = running.run("import labkit; print(labkit.__file__)", seconds=60)
+        with kernel_for(notebook, Path.home()) as run:
+            run(cell, 1)
+    except CellExecutionError as error:
+        yield Finding("broken", f"a notebook cannot import labkit: {error.ename}: {error.evalue}", SET_UP_ANEW)
+        return
     except Exception as error:
         yield Finding("broken", f"no notebook kernel starts: {error}", SET_UP_ANEW)
         return
-    if run.error or run.stopped:
-        reason = f"{run.error.ename}: {run.error.evalue}" if run.error else "it takes too long"
-        yield Finding("broken", f"a notebook cannot import labkit: {reason}", SET_UP_ANEW)
-    elif Path(run.outputs[0].text.strip()).resolve().parent != Path(__file__).resolve().parent:
-        found = run.outputs[0].text.strip()
+    found = cell.outputs[0].text.strip()
+    if Path(found).resolve().parent != ROOT / "labkit":
         yield Finding("broken", f"notebooks find another labkit: {found}", "Look at PYTHONPATH; unset it if in doubt.")
     else:
         yield Finding("ok", "a notebook kernel starts and finds labkit")

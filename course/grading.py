@@ -1,111 +1,41 @@
-"""Students' versions of the labs, and scoring what comes back. Solutions, stubs and checks have one source: the lab.
+"""Grading one submission: it is run, and its checks are scored. Many of them: course.classroom.
 
-In a lab's notebook, nbgrader's markers and three tags say what is what (nbgrader itself can use the same files):
+A submission is a program by somebody else. It is run with limits of time, memory and file size, in a folder of its own
+and without the environment of whoever grades, but with their rights. Checks are put back from the lab before they run,
+and earn their points only when the kernel itself says that they ran to their end (course.kernels). No more is promised
+against cheating.
 
-    exercise      the lines from `### BEGIN SOLUTION` to `### END SOLUTION` become a stub
-    check         scored; its metadata: {"labkit": {"exercise": "name", "points": 2}}. It imports what it calls, so that
-                  nothing that a student defines stands in its way. The lines from `### BEGIN HIDDEN TESTS` to
-                  `### END HIDDEN TESTS` are left out
-    instructor    left out
-    slow          not run when grading: no exercise needs it
-
-A submission is a program by somebody else: it is run with time limits and in a temporary folder, but with the rights
-of whoever grades. Checks are put back from the source before they run. No more is promised against cheating.
+Cells that are tagged `slow` in the lab are not run: no exercise needs them.
 """
 
-import copy
-import os
+import ast
+import json
 import re
-import tempfile
 import time
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 import nbformat
 
-from course.notebooks import BUILD, METADATA, NOTEBOOKS, Kernel, KernelDied, find_lab, read, tags
+from course.kernels import Kernel, KernelDied, Nursery
+from course.notebooks import about, find_lab, first_line, read, tags
+from course.student import points_of
 
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
-HIDDEN = re.compile(
-    r"^[ \t]*### BEGIN HIDDEN TESTS[ \t]*\n.*?^[ \t]*### END HIDDEN TESTS[ \t]*(\n|\Z)", re.DOTALL | re.MULTILINE
+LARGEST = 20  # MB of a submission; a lab with all its pictures has one or two
+MOST_CELLS = 5000  # of a submission
+LONGEST = 2000  # characters of feedback on one exercise
+MOST_KERNELS = 6  # started for one submission
+ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[ -/]*.)?")
+WORTH_A_LOOK = re.compile(
+    r"course\.exercises|\.reference\b|\bos\.(kill|fork|_exit|environ)\b|\bsubprocess\b|\bgetppid\b|/proc/|\bsocket\b"
 )
-MARKER = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)")
-STUB = r"\1# YOUR CODE HERE\n\1raise NotImplementedError"
-LINK = re.compile(r"(?<=\]\()(?![a-zA-Z][\w+.-]*:|[#/])[^)#\s]+")
 
-# ------------------------------------------------------------------------------------------------- students' version
-
-
-def student_version(notebook, lab):
-    """A lab without solutions, hidden tests, instructor's cells and outputs.
-
-    Each cell remembers from which cell of the source it comes, and the notebook from which lab: editors may drop a
-    cell's id, but keep metadata. Raises ValueError for a cell whose markers or metadata are not in order.
-    """
-    student = copy.deepcopy(notebook)
-    student.cells = [cell for cell in student.cells if "instructor" not in tags(cell)]
-    student.metadata = nbformat.from_dict({**METADATA, "labkit": {"lab": lab}})
-    student.nbformat, student.nbformat_minor = 4, 5
-    for cell in student.cells:
-        cell.metadata["labkit"] = {**_about(cell), "cell": cell.id}
-        if cell.cell_type != "code":
-            continue
-        cell.outputs, cell.execution_count = [], None
-        if "exercise" in tags(cell):
-            cell.source, stubs = SOLUTION.subn(STUB, cell.source)
-            if not stubs:
-                raise ValueError(f"{lab}, cell {cell.id}: an exercise without BEGIN SOLUTION and END SOLUTION")
-        if "check" in tags(cell):
-            _points(cell, lab)
-            cell.source = HIDDEN.sub("", cell.source).rstrip("\n")
-            cell.metadata["editable"] = cell.metadata["deletable"] = False
-        if left := MARKER.search(cell.source):
-            raise ValueError(f"{lab}, cell {cell.id}: {left.group()!r} has no partner, or its cell lacks the tag")
-    nbformat.validate(student)
-    return student
-
-
-def write_student_versions(labs, out=None):
-    """Write the students' versions of some labs into a folder, build/student by default; returns the paths written."""
-    out = Path(out or BUILD / "student").resolve()
-    if out.is_relative_to(NOTEBOOKS):
-        raise ValueError(f"out: got {out}, expected a folder outside {NOTEBOOKS}, which holds the solutions")
-    out.mkdir(parents=True, exist_ok=True)
-    for lab in labs:
-        student = student_version(read(lab), lab.stem)
-        moved = partial(_moved, old=lab.parent, new=out)
-        for cell in student.cells:
-            if cell.cell_type == "markdown":
-                cell.source = LINK.sub(moved, cell.source)
-        (out / lab.name).write_text(nbformat.writes(student) + "\n", encoding="utf-8", newline="\n")
-    return [out / lab.name for lab in labs]
-
-
-def _moved(link, old, new):
-    """A relative link as it must read in another folder. Links to labs stay: they move together."""
-    target = (old / unquote(link.group())).resolve()
-    if not target.exists() or (target.parent == old and target.suffix == ".ipynb"):
-        return link.group()
-    return Path(os.path.relpath(target, new)).as_posix().replace(" ", "%20")
-
-
-def _points(cell, lab):
-    """(exercise's name, points) of a check cell."""
-    about = _about(cell)
-    name, points = about.get("exercise"), about.get("points")
-    if not (isinstance(name, str) and name and isinstance(points, int) and points > 0):
-        raise ValueError(f"{lab}, check cell {cell.id}: got labkit = {about}, expected an exercise and its points")
-    return name, points
-
-
-# ------------------------------------------------------------------------------------------------------------- grading
+# ----------------------------------------------------------------------------------------------------------- results
 
 
 @dataclass
 class Score:
-    """What one exercise has earned, and the first line of the feedback where that is not everything."""
+    """What one exercise has earned, and the feedback where that is not everything."""
 
     exercise: str
     earned: int = 0
@@ -115,11 +45,15 @@ class Score:
 
 @dataclass
 class Grade:
-    """The scores of one submission."""
+    """The scores of one submission.
+
+    notes   what a human should know: cells that were left out, code that is worth a look
+    """
 
     file: str
     lab: str
     scores: list[Score]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def earned(self):
@@ -137,43 +71,70 @@ class Grade:
 
     def __str__(self):
         lines = [f"{self.file} ({self.lab}): {self.earned} of {self.points} points"]
-        lines += [f"  {score.earned}/{score.points}  {score.exercise}  {score.feedback}" for score in self.scores]
+        lines += [f"  {one.earned}/{one.points}  {one.exercise}  {first_line(one.feedback)}" for one in self.scores]
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(line.rstrip() for line in lines)
 
 
-def grade(file, lab=None, cell_seconds=60, seconds=600):
-    """Run a filled-in notebook and score it.
+# ----------------------------------------------------------------------------------------------- reading what came in
 
-    file          the submission; it is not changed
-    lab           path of the lab that it answers; by default what the submission says, then what its name says
-    cell_seconds  after which a cell is stopped; the next one goes on
-    seconds       after which the whole is stopped; checks not reached by then earn nothing
 
-    A cell that fails does not stop the next. An exercise earns the points of each check that runs without an error.
-    Raises ValueError when the file is not a notebook, belongs to no lab, or the lab has no checks.
+def read_submission(path):
+    """The code of a submission: a notebook of code cells that hold a source and where it comes from, nothing else.
+
+    Raises ValueError, in one sentence with the file, for what is no notebook. What is not needed may be damaged.
     """
-    submission = read(file)
-    lab = Path(lab) if lab else lab_of(file, submission)
-    source, scores = read(lab), {}
-    if not any("check" in tags(cell) for cell in source.cells):
-        raise ValueError(f"lab: {lab.stem} has no cell tagged `check`, so that there is nothing to grade")
-    with tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True) as folder:
-        for cell, reason in _executed(plan(source, submission), Path(folder), cell_seconds, seconds):
-            if "check" in tags(cell):
-                name, points = _points(cell, lab.stem)
-                score = scores.setdefault(name, Score(name))
-                score.points += points
-                score.earned += 0 if reason else points
-                score.feedback = score.feedback or reason
-    return Grade(str(file), lab.stem, list(scores.values()))
+    try:
+        size = path.stat().st_size / 2**20
+        if size > LARGEST:
+            raise ValueError(f"it has {size:.0f} MB, expected at most {LARGEST}: clear its outputs and save it again")
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        cells = content.get("cells") if isinstance(content, dict) else None
+        if not isinstance(cells, list) or len(cells) > MOST_CELLS:
+            raise ValueError(f"it holds no list of at most {MOST_CELLS} cells")
+        noted = _noted(content)
+        lab = {"lab": noted["lab"]} if isinstance(noted.get("lab"), str) else {}
+        cells = [_cell(number, cell) for number, cell in enumerate(cells, 1)]
+        return nbformat.from_dict({"cells": [cell for cell in cells if cell], "metadata": {"labkit": lab}})
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "its text is not UTF-8"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = first_line(cleaned(error, 200))
+    raise ValueError(f"{path} cannot be read as a notebook: {reason}")
+
+
+def _cell(number, cell):
+    """What is used of a cell; None for one that holds no code."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("cell_type"), str):
+        raise ValueError(f"cell {number} has no type")
+    source = cell.get("source")
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        source = "".join(source)
+    if not isinstance(source, str):
+        raise ValueError(f"cell {number} has no source")
+    origin = _noted(cell).get("cell")
+    origin = origin if isinstance(origin, str) else cell.get("id")
+    used = {"cell_type": "code", "source": source, "metadata": {"labkit": {"cell": str(origin)}}}
+    return used if cell["cell_type"] == "code" else None
+
+
+def _noted(node):
+    """What labkit has noted in the metadata of a notebook or cell, where all of it may be anything."""
+    metadata = node.get("metadata")
+    noted = metadata.get("labkit") if isinstance(metadata, dict) else None
+    return noted if isinstance(noted, dict) else {}
 
 
 def lab_of(file, submission):
-    """The lab that a submission answers, from its metadata, or else from the first part of its name."""
-    name = _about(submission).get("lab") or re.match(r"(\d\d)_|", Path(file).name).group(1)
+    """The lab that a submission answers, from its metadata, or else from the two digits in its name."""
+    name = about(submission).get("lab") or re.search(r"(?<!\d)(\d\d)_|\Z", Path(file).name).group(1)
     if not name:
         raise ValueError(f"file: {file} does not say which lab it answers; name the lab (--lab)")
-    return find_lab(re.match(r"\w*", str(name)).group())  # never a path: a submission does not bring its own lab
+    return find_lab(re.match(r"\w*", str(name)[:100]).group())  # never a path: a submission does not bring its own lab
 
 
 def plan(source, submission):
@@ -199,54 +160,179 @@ def plan(source, submission):
 
 def _origin(cell):
     """The id of the source's cell from which a submission's cell comes."""
-    return str(_about(cell).get("cell") or cell.get("id"))
-
-
-def _about(node):
-    """What labkit has noted in the metadata of a notebook or a cell; a submission may hold anything there."""
-    about = node.metadata.get("labkit", {})
-    return about if isinstance(about, dict) else {}
+    return str(about(cell).get("cell") or cell.get("id"))
 
 
 def _untagged(cell):
     return nbformat.v4.new_code_cell(cell.source)
 
 
-def _executed(cells, folder, cell_seconds, seconds):
-    """Run cells one after another; yields each with the reason why it failed, or with ""."""
-    deadline = time.monotonic() + seconds
-    ended, last_failure = "", ""
-    with Kernel(folder) as kernel:
-        for cell in cells:
+def answers(source, submission):
+    """What a submission holds for each exercise: {name of the exercise: source of its cells}."""
+    given, written, found = {_origin(cell): cell.source for cell in submission.cells}, [], {}
+    for cell in source.cells:
+        if "exercise" in tags(cell):
+            written.append(given.get(cell.id, ""))
+        if "check" in tags(cell):
+            name = about(cell)["exercise"]
+            found[name] = "\n\n".join(filter(None, [found.get(name), *written]))
+            written = []
+    return found
+
+
+def modules(source):
+    """The modules that the cells of a lab import which are run when it is graded."""
+    found = set()
+    for cell in source.cells:
+        if cell.cell_type != "code" or "slow" in tags(cell):
+            continue
+        try:
+            nodes = ast.walk(ast.parse(cell.source))
+        except SyntaxError:
+            continue
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found | {"torch._dynamo"}  # which the first optimizer imports, and which takes long
+
+
+# ------------------------------------------------------------------------------------------------------------ running
+
+
+def grade(file, lab=None, cell_seconds=60, seconds=600, nursery=None):
+    """Run a filled-in notebook and score it.
+
+    file          the submission; it is not changed
+    lab           path of the lab that it answers; by default what the submission says, then what its name says
+    cell_seconds  after which a cell is stopped; the next one goes on
+    seconds       after which the whole is stopped; checks not reached by then earn nothing
+    nursery       where kernels come from; by default one for this submission alone
+
+    A cell that fails does not stop the next. One that ends the kernel is left out: another kernel runs the cells before
+    it once more, and goes on behind it. An exercise earns the points of each check that the kernel ran to its end.
+    Raises ValueError when the file is not a notebook, belongs to no lab, or the lab has no checks.
+    """
+    submission = read_submission(Path(file))
+    lab = Path(lab) if lab else lab_of(file, submission)
+    source, scores = read(lab), {}
+    original = {cell.source for cell in source.cells}
+    if not any("check" in tags(cell) for cell in source.cells):
+        raise ValueError(f"lab: {lab.stem} has no cell tagged `check`, so that there is nothing to grade")
+    cells = plan(source, submission)
+    if nursery is None:
+        with Nursery(modules(source)) as nursery:
+            reasons, notes = _Performance(cells, nursery, cell_seconds, seconds).reasons()
+    else:
+        reasons, notes = _Performance(cells, nursery, cell_seconds, seconds).reasons()
+    for number, cell in enumerate(cells):
+        if "check" in tags(cell):
+            name, points = points_of(cell, lab.stem)
+            score = scores.setdefault(name, Score(name))
+            score.points += points
+            reason = reasons[number] and _cause(number, cells, reasons)
+            score.earned += 0 if reason else points
+            score.feedback = score.feedback or cleaned(reason)
+        elif cell.source not in original and (found := WORTH_A_LOOK.search(cell.source)):
+            notes.append(f"worth a look: {found.group()} in {_named(cell)}")
+    return Grade(str(file), lab.stem, list(scores.values()), [cleaned(note, 200) for note in notes])
+
+
+class _Performance:
+    """A submission's cells, run one after another, in as many kernels as it takes."""
+
+    def __init__(self, cells, nursery, cell_seconds, seconds):
+        self.cells, self.nursery, self.cell_seconds, self.seconds = cells, nursery, cell_seconds, seconds
+        self.found = {}  # number of a cell -> why it failed, or ""
+        self.left_out = set()  # cells that ended a kernel, or had to be stopped: they are not run twice
+        self.notes = []
+
+    def reasons(self):
+        """({number of a cell: why it failed, or ""}, what to note)."""
+        deadline, ended = time.monotonic() + self.seconds, ""
+        for _ in range(MOST_KERNELS):
+            try:
+                with Kernel(self.nursery) as kernel:
+                    ended = self._run_all(kernel, deadline)
+                break
+            except _Ends as end:
+                self._leave_out(end.number, end.why)
+                ended = f"not run: {MOST_KERNELS} kernels were lost"
+            except KernelDied as error:
+                ended = f"not run: the kernel {error}"
+        return {number: self.found.get(number, ended) for number in range(len(self.cells))}, self.notes
+
+    def _run_all(self, kernel, deadline):
+        """Run all cells that may run; returns why the rest was not, or ""."""
+        last = None  # the cell before this one
+        for number, cell in enumerate(self.cells):
+            if number in self.left_out:
+                continue
             left = deadline - time.monotonic()
             if left <= 0:
-                ended = ended or f"not run: the notebook has taken more than {seconds:g} s"
-            if ended:
-                yield cell, ended
-                continue
+                return f"not run: the notebook has taken more than {self.seconds:g} s"
             try:
-                run = kernel.run(cell.source, min(cell_seconds, left))
+                run = kernel.run(cell.source, min(self.cell_seconds, left))
             except KernelDied as error:
-                ended = f"not run: {error} (cell that begins with `{_first_line(cell.source)}`)"
-                yield cell, ended
-                continue
-            reason = _reason(run, cell_seconds)
-            # The check of an answer that was never given fails for want of its name; what is wrong happened before.
-            missing = "check" in tags(cell) and run.error and run.error.ename == "NameError"
-            yield cell, last_failure if missing and last_failure else reason
-            last_failure = reason
-
-
-def _reason(run, cell_seconds):
-    if run.stopped:
-        return f"stopped after {cell_seconds:g} s: is there an endless loop?"
-    if run.error is None:
+                raise _Ends(number, str(error)) from error
+            if run.end == "unknown" and kernel.run("", self.cell_seconds).end == "unknown":
+                guilty = number if last is None else last  # this cell has not run, for what the one before left behind
+                raise _Ends(guilty, "left a kernel that runs nothing any more")
+            if run.end == "stopped":
+                self.left_out.add(number)
+            self.found.setdefault(number, self._reason(run))
+            if run.quits:
+                raise _Ends(number, "told the kernel to quit")
+            last = number
         return ""
-    if run.error.ename == "NotImplementedError":
-        return "not filled in yet"
-    message = _first_line(run.error.evalue)
-    return message if run.error.ename == "ExerciseFailed" else f"{run.error.ename}: {message}"
+
+    def _leave_out(self, number, why):
+        self.left_out.add(number)
+        self.notes.append(f"{_named(self.cells[number])} {why}, and was left out")
+        if not (number in self.found and "check" in tags(self.cells[number])):  # a check that was right stays so
+            self.found[number] = f"{_named(self.cells[number])} {why}"
+
+    def _reason(self, run):
+        if run.end == "ok":
+            return ""
+        if run.end == "unknown":
+            return "the kernel did not say that this ran to its end: is a message endless?"
+        if run.end == "stopped":
+            return f"stopped after {self.cell_seconds:g} s: is there an endless loop?"
+        if run.error == "NotImplementedError":
+            return "not filled in yet"
+        if run.error == "StdinNotImplementedError":
+            return "asks for input(), which nobody can give here"
+        return run.message if run.error == "ExerciseFailed" else f"{run.error}: {first_line(run.message)}"
 
 
-def _first_line(text):
-    return next(iter(text.strip().splitlines()), "")
+class _Ends(Exception):
+    """A cell has ended the kernel, or made it unfit for more."""
+
+    def __init__(self, number, why):
+        super().__init__(why)
+        self.number, self.why = number, why
+
+
+def _cause(number, cells, reasons):
+    """Why a check failed. One that lacks a name failed because the cell that was to define it did."""
+    missing = re.match(r"NameError: name '(\w+)' is not defined", reasons[number])
+    if not missing:
+        return reasons[number]
+    failed = [before for before in range(number) if reasons[before]]
+    checks = [before for before in range(number) if "check" in tags(cells[before])]
+    named = [before for before in failed if re.search(rf"\b{missing.group(1)}\b", cells[before].source)]
+    own = [before for before in failed if before > max(checks, default=-1)]
+    return next((reasons[before] for before in [*named[::-1], *own[::-1]] if before not in checks), reasons[number])
+
+
+def _named(cell):
+    return f"the cell that begins with `{first_line(cell.source)[:80]}`"
+
+
+def cleaned(text, longest=LONGEST):
+    """A text that a terminal and a table can bear: no escape codes, nothing unprintable, not too long."""
+    text = ESCAPES.sub("", str(text)[: 10 * longest]).expandtabs(4)
+    text = "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return text if len(text) <= longest else f"{text[:longest]} ..."

@@ -1,22 +1,25 @@
-"""The course's notebooks: finding them, running them in a fresh kernel, storing their outputs, full-size runs.
+"""The course's notebooks: finding and reading them, running them in a fresh kernel, storing their outputs.
 
-`Kernel` runs cells as nbval does: this environment's Python, no history, no input, one thread, the same environment
-variables. `refresh` and the grading (course.grading) stand on it, `run_lab` on papermill.
+Kernels run this environment's Python, whatever else is registered on the machine, with the environment variables that
+nbval gets too. Full-size runs are in course.running, kernels for code by other people in course.kernels.
 """
 
 import ast
+import contextlib
+import difflib
+import hashlib
+import json
 import os
+import shutil
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
 
 import nbformat
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager, KernelManager
-from nbformat.v4 import output_from_msg
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,10 +46,6 @@ class CellFailed(Exception):
     """A cell of a notebook raised. The message says which cell, and what."""
 
 
-class KernelDied(Exception):
-    """The kernel ended, or cannot be brought to stop what it does."""
-
-
 # ------------------------------------------------------------------------------------------------------------- finding
 
 
@@ -63,22 +62,87 @@ def find_lab(name):
     wanted = text.zfill(2) if text.isdigit() else Path(text).name.removesuffix(".ipynb")
     found = [path for path in labs() if path.stem == wanted or path.stem.startswith(f"{wanted}_")]
     if len(found) != 1:
-        known = ", ".join(path.stem for path in labs()) or f"none in {NOTEBOOKS}"
-        raise ValueError(f"lab: got {text!r}, expected the number, name or path of one notebook ({known})")
+        known = [path.stem for path in labs()] or [f"none in {NOTEBOOKS}"]
+        raise ValueError(f"lab: got {text!r}, expected the number, name or path of {one_of(wanted, known)}")
     return found[0]
+
+
+def one_of(wrong, known):
+    """The end of a sentence that begins "expected": what is known, one a line, and which of it may have been meant."""
+    likely = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.5)
+    guess = f"\nDid you mean {likely[0]}?" if likely else ""
+    return "one of these:" + "".join(f"\n    {name}" for name in known) + guess
 
 
 def read(path):
     """The notebook in a file, as nbformat's nested dictionaries. ValueError when it is not a notebook."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise ValueError(f"notebook: {path} cannot be read as a notebook: {error}") from error
+        notebook = nbformat.read(path, as_version=4)
+        for number, cell in enumerate(notebook.cells, 1):
+            if not (isinstance(cell.get("source"), str) and isinstance(cell.get("metadata"), dict)):
+                raise ValueError(f"cell {number} lacks its source or metadata")
+    except OSError as error:
+        raise ValueError(f"notebook: {path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # what a damaged file can do to a parser is not to be foreseen
+        reason = first_line(str(error)) or type(error).__name__
+        raise ValueError(f"notebook: {path} cannot be read as a notebook: {reason}") from error
+    return notebook
+
+
+def write_whole(path, text):
+    """Write a text file whole or not at all: a full disk, or an end at any moment, leaves what was there before."""
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, part)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def marked(notebook):
+    """The text of a notebook that notes, in `metadata.labkit.written`, as what it was written."""
+    notebook.metadata["labkit"] = {**about(notebook), "written": digest(notebook)}
+    return nbformat.writes(notebook) + "\n"
+
+
+def digest(notebook):
+    """A few letters that change when anything in a notebook does, but for what `marked` notes in it."""
+    content = json.loads(nbformat.writes(notebook))
+    content["metadata"] = {**content["metadata"], "labkit": {**about(notebook), "written": None}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_untouched(path):
+    """Whether a file is a notebook as it was written by the course, unchanged since."""
+    with contextlib.suppress(ValueError):
+        notebook = read(path)
+        return about(notebook).get("written") == digest(notebook)
+    return False  # whatever it is, it is not ours to overwrite
 
 
 def tags(cell):
     """The tags of a cell, as a set."""
     return set(cell.metadata.get("tags", ()))
+
+
+def about(node):
+    """What labkit has noted in the metadata of a notebook or a cell; a submission may hold anything there."""
+    noted = node.metadata.get("labkit", {})
+    return noted if isinstance(noted, dict) else {}
+
+
+def first_line(text):
+    """The first line of a text that has any, else ""."""
+    return next(iter(text.strip().splitlines()), "")
 
 
 # ------------------------------------------------------------------------------------------------------------- running
@@ -88,103 +152,47 @@ class ThisPython(KernelSpecManager):
     """Knows one kernel, this environment's, whatever else is registered on the machine under the name python3."""
 
     def get_kernel_spec(self, kernel_name):
-        """The kernel that runs on sys.executable, silent on the terminal unless something is wrong."""
+        """The kernel that runs on sys.executable, silent on the terminal unless it cannot go on."""
         spec = KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
-        spec.argv = [*spec.argv, "--log-level=ERROR"]
+        spec.argv = [*spec.argv, "--log-level=CRITICAL"]
         return spec
 
 
 class ThisPythonManager(AsyncKernelManager):
-    """Starts the kernel of ThisPython."""
+    """Starts the kernel of ThisPython; nobody else on the machine can listen to what it says."""
 
     def __init__(self, **options):
-        super().__init__(kernel_spec_manager=ThisPython(), **options)
+        super().__init__(kernel_spec_manager=ThisPython(), transport_encryption="auto", **options)
 
 
-@dataclass
-class Run:
-    """What one cell did: its outputs, as a notebook stores them; whether it was stopped for taking too long."""
+@contextlib.contextmanager
+def kernel_for(notebook, folder):
+    """A fresh kernel that works in `folder`, as a function that runs a code cell of `notebook`: run(cell, number).
 
-    outputs: list
-    stopped: bool = False
-
-    @property
-    def error(self):
-        """The error output, or None."""
-        return next((output for output in self.outputs if output.output_type == "error"), None)
-
-
-class Kernel:
-    """A fresh kernel that runs one cell after another, just as nbval does.
-
-    with Kernel(folder) as kernel:
-        run = kernel.run("print(1)", seconds=60)
+    Cells run just as nbval runs them: without history, without input. The function puts outputs and number into the
+    cell, and raises nbclient's CellExecutionError when the cell does, DeadKernelError when the kernel ends.
     """
-
-    MOST_TEXT = 10**7  # characters of a stream that are kept: a cell that prints without end must not fill the memory
-    OUTPUTS = ("stream", "display_data", "execute_result", "error")
-    GRACE = 5  # seconds that an interrupted cell has until the kernel counts as dead
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-
-    def __enter__(self):
+    with tempfile.TemporaryDirectory(prefix="labkit-ipython-", ignore_cleanup_errors=True) as profile:
         # The user's IPython profile must not take part.
-        self.profile = tempfile.TemporaryDirectory(prefix="labkit-ipython-", ignore_cleanup_errors=True)
-        environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": self.profile.name}
-        self.manager = KernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
-        try:
-            self.manager.start_kernel(cwd=str(self.folder), env=environment)
-            self.client = self.manager.blocking_client()
-            self.client.start_channels()
-            self.client.wait_for_ready(timeout=120)
-        except BaseException:  # Ctrl-C too must leave no kernel behind
-            self.__exit__()
-            raise
-        return self
+        environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": profile}
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            kernel_manager_class=ThisPythonManager,
+            resources={"metadata": {"path": str(folder)}},
+            startup_timeout=120,
+            timeout=None,
+            iopub_timeout=60,
+            coalesce_streams=True,
+            store_widget_state=False,
+        )
 
-    def __exit__(self, *_):
-        if hasattr(self, "client"):
-            self.client.stop_channels()
-        if self.manager.has_kernel:
-            self.manager.shutdown_kernel(now=True)
-        self.profile.cleanup()
+        def run(cell, number):
+            cell.execution_count, cell.outputs = number, []
+            client.execute_cell(cell, notebook.cells.index(cell), execution_count=number, store_history=False)
 
-    def run(self, source, seconds=None):
-        """Run one cell and return a Run; one that takes longer than `seconds` is interrupted.
-
-        Raises KernelDied when the kernel ends, or goes on after the interrupt.
-        """
-        request = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
-        deadline = time.monotonic() + (seconds or float("inf"))
-        run = Run([])
-        while True:
-            if time.monotonic() > deadline:
-                if run.stopped:
-                    raise KernelDied("the cell went on after it was interrupted")
-                run.stopped, deadline = True, time.monotonic() + self.GRACE
-                self.manager.interrupt_kernel()
-            try:
-                message = self.client.get_iopub_msg(timeout=max(0.01, min(1, deadline - time.monotonic())))
-            except Empty:
-                if not self.manager.is_alive():
-                    raise KernelDied("the kernel died") from None
-                continue
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            if message["msg_type"] in self.OUTPUTS:
-                _add(run.outputs, output_from_msg(message))
-            elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                return run
-
-
-def _add(outputs, output):
-    """Append an output; text of a stream joins what that stream has printed before."""
-    same = [old for old in outputs if output.output_type == old.output_type == "stream" and old.name == output.name]
-    if same and len(same[0].text) < Kernel.MOST_TEXT:
-        same[0].text += output.text
-    elif not same:
-        outputs.append(output)
+        with client.setup_kernel(env=environment):
+            yield run
 
 
 # ---------------------------------------------------------------------------------------------------------- refreshing
@@ -198,25 +206,23 @@ def refresh(path):
     path = Path(path)
     notebook = read(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    with Kernel(path.parent) as kernel:
+    with kernel_for(notebook, path.parent) as run:
         for number, cell in enumerate(tqdm(code, desc=path.stem, unit="cell", leave=False, disable=None), 1):
             try:
-                run = kernel.run(cell.source)
-            except KernelDied as error:
-                raise CellFailed(_failure(path, number, cell, error)) from error
-            if run.error and "raises-exception" not in tags(cell):
-                raise CellFailed(_failure(path, number, cell, f"{run.error.ename}: {run.error.evalue}"))
-            cell.outputs, cell.execution_count = run.outputs, number
+                run(cell, number)
+            except (CellExecutionError, DeadKernelError) as error:
+                reason = (
+                    f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else "the kernel died"
+                )
+                raise CellFailed(
+                    f"{path.name}, code cell {number}, which begins with `{first_line(cell.source)}`\n{reason}\n"
+                    "Nothing was written."
+                ) from error
     text = canonical(notebook)
     changed = text != path.read_text(encoding="utf-8")
     if changed:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_whole(path, text)
     return changed
-
-
-def _failure(path, number, cell, reason):
-    first_line = next(iter(cell.source.splitlines()), "")
-    return f"{path.name}, code cell {number}, which begins with `{first_line}`\n{reason}\nNothing was written."
 
 
 def canonical(notebook):
@@ -243,11 +249,11 @@ def _normalize(output, count):
         output.traceback = []  # paths and colors
     if "data" in output:
         output.data.pop("application/vnd.jupyter.widget-view+json", None)  # ids differ at every run
-        pictures = {kind: about for kind, about in output.metadata.items() if kind.startswith("image/")}
+        pictures = {kind: noted for kind, noted in output.metadata.items() if kind.startswith("image/")}
         output.metadata = nbformat.from_dict(pictures)
 
 
-# ----------------------------------------------------------------------------------------------------- full-size runs
+# ---------------------------------------------------------------------------------------------------------- parameters
 
 
 def parameters(notebook):
@@ -257,43 +263,3 @@ def parameters(notebook):
     found = [statement for statement in statements if isinstance(statement, ast.Assign | ast.AnnAssign)]
     targets = [(one.target if isinstance(one, ast.AnnAssign) else one.targets[0], one.value) for one in found]
     return {target.id: ast.unparse(value) for target, value in targets}
-
-
-def typed(text):
-    """A parameter's value from the command line: a number, truth value, None or list as Python writes it, else text."""
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text
-
-
-def run_lab(path, values=None, out=None):
-    """Execute a lab with other parameters, showing progress, and return the path of the executed copy.
-
-    values  parameter's name -> value; the names are those of the cell tagged `parameters`
-    out     where to write; by default build/<name>-<date>-<time>.ipynb
-
-    All threads and the accelerator are used, unlike in `refresh`. Raises ValueError for an unknown parameter and for
-    an `out` among the course's notebooks, CellFailed when a cell fails (the copy then holds what was reached).
-    """
-    import papermill
-
-    path, values = Path(path), dict(values or {})
-    known = parameters(read(path))
-    for name in values:
-        if name not in known:
-            names = ", ".join(f"{name} = {default}" for name, default in known.items()) or "none"
-            raise ValueError(f"parameter: got {name!r}, expected one of those that {path.stem} knows: {names}")
-    out = Path(out) if out else BUILD / f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}.ipynb"
-    if out.resolve() == path.resolve() or out.resolve().is_relative_to(NOTEBOOKS):
-        raise ValueError(f"out: got {str(out)!r}, expected a place outside {NOTEBOOKS}: the course's notebooks stay")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    template = str(out.resolve()).replace("{", "{{").replace("}", "}}")  # papermill fills in parameters there
-    python = {"kernel_name": "python3", "language": "python", "kernel_manager_class": ThisPythonManager}
-    try:
-        papermill.execute_notebook(read(path), template, values, cwd=path.parent, **python)
-    except papermill.PapermillExecutionError as error:
-        raise CellFailed(
-            f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}\nUp to there: {out}"
-        ) from error
-    return out

@@ -14,6 +14,7 @@ Skipped code is run all the same, or the slides would lack the imports: just bef
 """
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -22,7 +23,9 @@ from urllib.parse import quote
 
 import nbformat
 
+ROOT = Path(__file__).resolve().parents[1]
 QUIET = (
+    "--Application.log_level=ERROR",
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
@@ -41,8 +44,7 @@ SLIDE_SETTINGS = QUIET_SETTINGS | {
 
 HELP = """The slides are a copy: what is changed on them is gone when the server stops.
     Space, arrows    next slide or fragment, and back      Ctrl+Enter     run the cell and stay
-    Escape           leave the slides for the notebook     Shift+Enter    run the cell and go on
-Stop the server with Ctrl-C."""
+    Escape           leave the slides for the notebook     Shift+Enter    run the cell and go on"""
 
 
 def server_arguments(notebook, root=None, port=None, open_browser=True):
@@ -51,20 +53,22 @@ def server_arguments(notebook, root=None, port=None, open_browser=True):
     The server is bound to 127.0.0.1, makes its own token, and is quiet towards the network.
 
     notebook      path of the notebook to open
-    root          folder that the file browser shows; the notebook's own by default. The notebook must lie in it
+    root          folder that the file browser can reach; the notebook's own if it does not lie in `root`
     port          port to listen on, or an error if it is taken; by default 8888 or the next free one
     open_browser  open a browser window on the notebook
     """
     notebook, _ = read_notebook(notebook)
-    root = notebook.parent if root is None else Path(root).resolve()
+    root = Path(root or notebook.parent).resolve()
     if not notebook.is_relative_to(root):
-        raise ValueError(f"root: got {str(root)!r}, expected a folder above the notebook {str(notebook)!r}")
+        root = notebook.parent
     arguments = [
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.allow_remote_access=False",
         "--ServerApp.answer_yes=True",  # Ctrl-C stops at once
         f"--ServerApp.open_browser={bool(open_browser)}",
         f"--ServerApp.root_dir={root}",
+        f"--FileContentsManager.preferred_dir={notebook.parent.relative_to(root).as_posix()}",
+        "--MappingKernelManager.transport_encryption=auto",  # others on the machine cannot listen to the kernels
         "--LabApp.default_url=/lab/tree/" + quote(notebook.relative_to(root).as_posix()),
         *QUIET,
     ]
@@ -75,7 +79,7 @@ def server_arguments(notebook, root=None, port=None, open_browser=True):
     return arguments
 
 
-def open_lab(notebook, root=None, port=None, open_browser=True):
+def open_lab(notebook, root=ROOT, port=None, open_browser=True):
     """Open `notebook` in JupyterLab and serve it until Ctrl-C (arguments as for `server_arguments`)."""
     arguments = server_arguments(notebook, root, port, open_browser)
     with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
@@ -121,6 +125,7 @@ def write_slides(notebook, folder):
     at_start = f"from course.presenting import run_skipped_code; run_skipped_code(get_ipython(), {str(slides)!r})"
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel = {"argv": [*kernel, f"--IPKernelApp.exec_lines={at_start}"], "display_name": "Slides", "language": "python"}
+    kernel["metadata"] = {"supported_encryption": ["curve"]}
     write_json(folder / "kernels" / "slides" / "kernel.json", kernel)
     return slides
 
@@ -148,12 +153,15 @@ def run_skipped_code(shell, notebook):
 
 
 def serve(arguments):
-    """Run JupyterLab in this process until it is stopped; its kernels stop with it."""
+    """Run JupyterLab in this process until it is stopped, saying where; its kernels stop with it."""
     from jupyterlab.labapp import LabApp
 
     if not os.environ.get("JUPYTER_TOKEN"):
         os.environ.pop("JUPYTER_TOKEN", None)  # an empty one would switch the token off
-    LabApp.launch_instance(arguments)
+    server = LabApp.initialize_server(arguments)
+    server.log.addFilter(lambda record: record.levelno == logging.ERROR)  # "critical" is how it says that it stops
+    print(f"Opened {server.local_url} (Ctrl-C stops it)", flush=True)
+    server.start()
 
 
 def search_first(variable, folder):

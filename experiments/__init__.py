@@ -1,14 +1,21 @@
 """The papers' tables, measured again under equal conditions: `labkit measure TABLE`, `labkit report TABLE`.
 
 definitions   the tables: losses, datasets, settings to tune over, what is reported
-recipe        network, optimizer, augmentation, steps, for each size and dataset; parts: what they are made of
+recipe        network, optimizer, augmentation, steps, for each size and dataset; parts, networks: what they are made of
 trial         one run: train, measure; ensembling: the same for the ensembles of paper 004
-store         records: one JSON line a run, and whether it fits the present settings and code
+store         records: one JSON line a run, and whether it fits the present settings and versions of behavior
+golden        short runs whose numbers are kept, which tell when such a version must be raised
 runner        which runs are missing, and doing them side by side
 report        mean, standard error, significance, published figures
+records       what the papers print, and measurements of labs and benchmarks
 """
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # not at run time: `labkit --help` need not wait for it
+    import torch
 
 __all__ = ["curves", "measured", "show"]
 
@@ -57,6 +64,8 @@ def _result(table, dataset, size):
 
 def _tensors(rows, otherwise):
     rows = {row: [of[seed] for seed in sorted(of)] for row, of in rows.items() if of}
+    import torch
+
     if not rows:
         raise ValueError(otherwise)
     return {row: torch.tensor(values, dtype=torch.float64) for row, values in rows.items()}

@@ -34,13 +34,15 @@ STEPS = 20
 BATCH = 20
 EXACT = ((128 / 255,), (256 / 255,))  # normalization that takes 0..255 to multiples of 1/256 from -1/2 on
 
-# Largest difference from the stored number, as a share of it where it is larger than 1.
+# Largest difference from the stored number, as a share of it.
 TOLERANCE = 1e-9
 LOOSER = {  # by words in the name of a run
     # Bilinear sampling and contrast are float32 arithmetic on pixels: its last digit differs between processors.
-    **dict.fromkeys(("rotation", "crop", "contrast"), 1e-4),
+    **dict.fromkeys(("rotation", "crop", "contrast"), 1e-6),
     # 52 batch normalizations over 8 images: each multiplies what rounding has done.
     "distancing_mobilenet_v2": 1e-6,
+    # These losses are steep where the run passes: seven steps make 5e-9 of what rounding has done.
+    **dict.fromkeys(("circle, m=0.5", "circle, m=0.6"), 1e-6),
 }
 
 
@@ -235,7 +237,7 @@ def difference(run: Golden, now) -> str:
         if isinstance(value, str):
             same = value == theirs[key]
         else:
-            same = abs(value - theirs[key]) <= close * max(1.0, abs(theirs[key]))  # not so for NaN
+            same = abs(value - theirs[key]) <= close * abs(theirs[key])  # not so for NaN
         if not same:
             step = f"step {key}" if isinstance(now, list) else key
             return f"{run.place}, {step}: {value}, stored {theirs[key]}"

@@ -9,15 +9,18 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 
 import torch
+from tqdm import tqdm
 
 from experiments import ensembling, records, store, trial
 from experiments.definitions import DATASETS, Table, table_named
@@ -142,26 +145,24 @@ class Measurement:
 # ---- doing them
 
 
-def measure(measurement: Measurement, jobs=1, device="auto", processes=None, minutes=None, progress=True) -> int:
+def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progress=True) -> int:
     """Do what is missing; returns how many runs were made.
 
-    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. processes: so many for each
-    run (`fit`). minutes: no run is started any more after so many. Under torchrun all its processes call this, share
-    every run, and the first one keeps the records.
+    jobs: so many runs side by side, each in a process of its own, on a CPU with one thread. minutes: no run is started
+    any more after so many. Under torchrun all its processes call this, share every run, and the first one keeps the
+    records.
     """
-    torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    if torchrun and (jobs > 1 or processes):
-        raise ValueError(f"jobs, devices: got {jobs} and {processes}, but torchrun has started the processes already")
+    torchrun = running.world_size() > 1
+    if torchrun and jobs > 1:
+        raise ValueError(f"jobs: got {jobs}, expected 1 where several processes share each run")
     first = not torchrun or int(os.environ["RANK"]) == 0
     with store.only_writer(measurement.path) if first else nullcontext():
         measurement.load()  # another command may have added some
-        options = measurement.root, device, processes, measurement.path.parent
+        options = measurement.root, device, measurement.path.parent
         return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
 
 
 def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
-    from tqdm.auto import tqdm
-
     made = 0
     with (
         _Side(jobs, options) if jobs > 1 else _Here(options, torchrun) as runs,
@@ -184,15 +185,36 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
+def share(table: Table, devices: int, words: list[str]) -> None:
+    """`labkit measure` with these words, in so many processes of torchrun that share each run of the table.
+
+    Raises ValueError where that cannot be, RuntimeError when the processes fail.
+    """
+    if running.world_size() > 1:
+        raise ValueError(f"devices: got {devices}, but torchrun has started the processes already")
+    if table.runs == "ensembling":
+        raise ValueError(f"devices: got {devices}, expected 1: a run of an ensemble is not shared by processes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # on a CPU the processes are the threads
+    with subprocess.Popen([*torchrun, "-m", "course", "measure", *words], env=environment) as started:
+        try:
+            status = started.wait()
+        except KeyboardInterrupt:
+            started.wait()  # Ctrl-C has reached it too
+            raise
+    if status:
+        raise RuntimeError(f"the processes of torchrun have ended with status {status}; see above")
+
+
 def _runs(table):
     return KINDS[table.runs]
 
 
-def _run(job, root, device, processes, folder):
+def _run(job, root, device, folder):
     """What a run has measured, and what it ran on."""
     table, chosen = table_named(job.table), running.choose_device(device)
-    path = _checkpoint(job, root, device, processes, folder)
-    measured = _runs(table).run(job, root, device, processes, **({"checkpoint": path} if path else {}))
+    path = _checkpoint(job, root, device, folder)
+    measured = _runs(table).run(job, root, device, **({"checkpoint": path} if path else {}))
     about = records.about()
     if chosen.type == "cpu":
         about["device"] = "cpu"
@@ -200,7 +222,7 @@ def _run(job, root, device, processes, folder):
     return {**measured, "about": {**about, "precision": running.choose_precision(asked, chosen)}}
 
 
-def _checkpoint(job, root, device, processes, folder):
+def _checkpoint(job, root, device, folder):
     """Where a run that takes hours, one of full size on a CPU, is saved on the way; None for all others.
 
     The name stands for everything that decides the run, so that it is never gone on with in another way.
@@ -208,7 +230,7 @@ def _checkpoint(job, root, device, processes, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = json.dumps([asdict(job), *trial.settings(job, root), trial.world_of(processes)], sort_keys=True)
+    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
     return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 
@@ -267,29 +289,42 @@ class _Side:
         return time.monotonic() - self.started
 
     def start(self, job):
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that Ctrl-C leaves a starting process alone too
-        self.futures[self.pool.submit(_run, job, *self.options)] = job
-        signal.signal(signal.SIGINT, before)
+        with _blocked(signal.SIGINT):  # as it is then in a process that this starts; here it comes a moment later
+            self.futures[self.pool.submit(_run, job, *self.options)] = job
 
     def ended(self):
-        """Waits until at least one run has ended; pairs of job and what was measured."""
-        found = []
-        for future in wait(self.futures, return_when=FIRST_COMPLETED).done:
+        """Waits until at least one run has ended; pairs of job and what was measured, then what has failed."""
+        done = wait(self.futures, return_when=FIRST_COMPLETED).done
+        for future in sorted(done, key=lambda future: future.exception() is not None):
             job = self.futures.pop(future)
             try:
-                found.append((job, future.result()))
+                measured = future.result()
             except BrokenProcessPool:
                 names = ", ".join(each.name() for each in [job, *self.in_hand])
                 raise RuntimeError(f"a process has ended unexpectedly; in hand were {names}") from None
             except Exception as error:
                 said = "".join(traceback.format_exception(error))
                 raise RuntimeError(f"{job.name()} failed:\n{said}") from None
-        return found
+            yield job, measured
+
+
+@contextmanager
+def _blocked(number):
+    """Hold a signal back. Windows cannot."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(alive, device):
     """What a process of `_Side` does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called; not inherited on Windows
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was called
+    tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore, which would outlive a process that leaves at once
     threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
     if running.choose_device(device).type == "cpu":
         torch.set_num_threads(1)

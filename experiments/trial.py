@@ -150,6 +150,7 @@ def run(
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
     network = InSpace(networks.network(recipe.network, train, dim), row.space)
     loss = make_loss(job, len(train.classes))
+    words = {"loss": " ".join(repr(loss).split())}
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
     world = running.world_size()
@@ -175,7 +176,7 @@ def run(
             progress=False,
         )
     except FloatingPointError as error:
-        return {"results": {"failed": str(error).split(". ")[0]}, "curve": {}, **_cost(started, cpu)}
+        return {"results": {"failed": str(error).split(". ")[0]}, "curve": {}, **_cost(started, cpu), **words}
     started += time.perf_counter() - before - history.seconds
     if job.kind == "tuning":
         results = {name: values[-1] for name, values in history.metrics.items()}
@@ -191,7 +192,7 @@ def run(
         "images a second": round(history.images_per_second * world),
         "processes": world,
         **_cost(started, None if goes_on else cpu),
-        "loss": " ".join(repr(loss).split()),
+        **words,
     }
 
 

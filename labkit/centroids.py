@@ -15,7 +15,9 @@ SMALL = 1000  # coordinates up to which the energy is minimized from many starts
 WORK = 3e10  # multiplications that one start may cost, about 20 s: a large problem ends before it has settled
 
 
-def evenly_distributed(num_classes, dim, seed=0, method="auto", restarts=None):
+def evenly_distributed(
+    num_classes: int, dim: int, seed: int = 0, method: str = "auto", restarts: int | None = None
+) -> torch.Tensor:
     """Unit vectors (num_classes, dim), float64, spread evenly over the sphere and turned at random.
 
     num_classes: C, at least 1. dim: D, at least 1, and at least 2 for more than two classes.
@@ -33,13 +35,19 @@ def evenly_distributed(num_classes, dim, seed=0, method="auto", restarts=None):
 
     Raises ValueError for arguments that do not fit; "simplex" needs C ≤ 2 dim.
     Source: paper 003, section III (the centroids); Hu, Yan, Zhu, Zheng 2021 (arXiv 2105.00401; the simplex).
+
+    >>> points = evenly_distributed(3, 2)  # a triangle: all cosines are -½
+    >>> (points @ points.T).round(decimals=4)
+    tensor([[ 1.0000, -0.5000, -0.5000],
+            [-0.5000,  1.0000, -0.5000],
+            [-0.5000, -0.5000,  1.0000]], dtype=torch.float64)
     """
     num_classes, dim = _check_size(num_classes, dim)
     checks.one_of("method", method, ("auto", "simplex", "energy"))
     if restarts is not None:
         checks.whole("restarts", restarts)
     if method == "simplex" and num_classes > 2 * dim:
-        raise ValueError(f"num_classes must be at most 2 dim = {2 * dim} for method='simplex', got {num_classes}")
+        raise ValueError(f"num_classes: got {num_classes}, expected at most 2 dim = {2 * dim} for method='simplex'")
     generator = torch.Generator().manual_seed(seed)
     if num_classes == 1:
         return _random_points(1, dim, generator)
@@ -51,11 +59,14 @@ def evenly_distributed(num_classes, dim, seed=0, method="auto", restarts=None):
     return min(found, key=lambda result: result[0])[1]
 
 
-def energy(points, power=1.0):
+def energy(points: torch.Tensor, power: float = 1.0) -> torch.Tensor:
     """The energy of charges: Σ ‖p_i - p_j‖^-power over all pairs i < j, a scalar; infinite where two points coincide.
 
     points: (N, D) floating point, anywhere. power: above 0; 1 is Coulomb's law in three dimensions (Thomson's problem).
     Computed in float64 for float64 points, else in float32. Raises ValueError for bad input.
+
+    >>> energy(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    tensor(0.5000)
     """
     checks.matrix("points", points)
     power = checks.positive("power", power)
@@ -63,21 +74,32 @@ def energy(points, power=1.0):
     return torch.pdist(precise).pow(-power).sum()
 
 
-def deviation_from_simplex(points):
+def deviation_from_simplex(points: torch.Tensor) -> float:
     """The largest |cos(p_i, p_j) + 1/(N - 1)| over all pairs: 0 for a regular simplex. A float.
 
     points: (N, D) floating point, N of at least 2, of any length but 0. Raises ValueError for bad input.
+
+    >>> deviation_from_simplex(torch.eye(3))  # cosines 0 instead of -½
+    0.5
     """
     checks.matrix("points", points)
     if len(points) < 2:
-        raise ValueError(f"points must be at least 2, got {len(points)}")
+        raise ValueError(f"points: got {len(points)}, expected at least 2")
     unit = torch.nn.functional.normalize(points.detach().double(), dim=1)
     cosines = unit @ unit.T
     pairs = torch.triu_indices(len(points), len(points), offset=1)
     return (cosines[pairs[0], pairs[1]] + 1 / (len(points) - 1)).abs().max().item()
 
 
-def charge_simulation(num_classes, dim, steps=200, seed=0, rate=1e-2, transport=False, damping=0.0):
+def charge_simulation(
+    num_classes: int,
+    dim: int,
+    steps: int = 200,
+    seed: int = 0,
+    rate: float = 1e-2,
+    transport: bool = False,
+    damping: float = 0.0,
+) -> torch.Tensor:
     """The papers' generator of centroids: charges that fly over the sphere. All positions (steps + 1, C, dim), float64.
 
     Starts at random points u with velocities v = 0. In each step
@@ -95,12 +117,16 @@ def charge_simulation(num_classes, dim, steps=200, seed=0, rate=1e-2, transport=
         with the force of the step before.
 
     Keeps 8 (steps + 1) C dim bytes. Raises ValueError for arguments that do not fit.
+
+    >>> positions = charge_simulation(2, 3, transport=True, damping=0.5)
+    >>> energy(positions[0]) > energy(positions[-1]) > 0.5  # on their way to opposite poles
+    tensor(True)
     """
     num_classes, dim = _check_size(num_classes, dim)
     steps = checks.whole("steps", steps, at_least=0)
     rate = checks.positive("rate", rate)
     if checks.non_negative("damping", damping) > 1:
-        raise ValueError(f"damping must be at most 1, got {damping!r}")
+        raise ValueError(f"damping: got {damping!r}, expected at most 1")
     points = _random_points(num_classes, dim, torch.Generator().manual_seed(seed))
     velocity = torch.zeros_like(points)
     positions = torch.empty(steps + 1, num_classes, dim, dtype=torch.float64)
@@ -118,7 +144,7 @@ def charge_simulation(num_classes, dim, steps=200, seed=0, rate=1e-2, transport=
 def _check_size(num_classes, dim):
     num_classes, dim = checks.whole("num_classes", num_classes), checks.whole("dim", dim)
     if dim == 1 and num_classes > 2:
-        raise ValueError(f"dim must be at least 2 for {num_classes} classes, as a line has two unit vectors, got 1")
+        raise ValueError(f"dim: got 1, expected at least 2 for {num_classes} classes: a line has only two unit vectors")
     return num_classes, dim
 
 

@@ -1,4 +1,4 @@
-"""Checks of arguments: bad input raises ValueError naming the argument, what was got and what was expected.
+"""Checks of arguments: bad input raises ValueError, `name: got X, expected Y`.
 
 Shapes and dtypes are known to Python, so checking them is free. Values (NaN, a label out of range) live on the device:
 to look at them from Python, a GPU would have to finish all its work first. On CUDA the value checks are therefore
@@ -8,13 +8,20 @@ there.
 
 import math
 import numbers
+from collections.abc import Callable, Collection
 
 import torch
 
 
 def embeddings_and_labels(
-    embeddings, labels, *, num_classes=None, dim=None, names=("embeddings", "labels"), wait=False
-):
+    embeddings: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    num_classes: int | None = None,
+    dim: int | None = None,
+    names: tuple[str, str] = ("embeddings", "labels"),
+    wait: bool = False,
+) -> None:
     """Checks a batch as every loss and metric takes it.
 
     embeddings: floating-point tensor (B, D), all values finite. labels: int64 tensor (B,) on the same device.
@@ -25,106 +32,147 @@ def embeddings_and_labels(
 
     Raises ValueError for a wrong type, shape, dtype or device, and for bad values on the CPU (or with wait=True). On
     CUDA without wait, bad values fail an assert on the device.
+
+    >>> embeddings_and_labels(torch.zeros(2, 3), torch.tensor([0, 7]), num_classes=5)
+    Traceback (most recent call last):
+    ValueError: labels: got 7, expected numbers in 0..4
     """
     name, labels_name = names
     matrix(name, embeddings)
     if dim is not None and embeddings.shape[1] != dim:
-        raise ValueError(f"{name} must have {dim} columns, got {embeddings.shape[1]}")
+        raise ValueError(f"{name}: got {embeddings.shape[1]} columns, expected {dim}")
     label_vector(labels_name, labels)
     if len(labels) != len(embeddings):
-        raise ValueError(
-            f"{labels_name} must have one entry for each of the {len(embeddings)} rows of {name}, got {len(labels)}"
-        )
-    if labels.device != embeddings.device:
-        raise ValueError(f"{labels_name} must be on the device of {name}, {embeddings.device}, got {labels.device}")
+        raise ValueError(f"{labels_name}: got {len(labels)} labels, expected {len(embeddings)}, one a row of {name}")
+    same_device(labels_name, labels, name, embeddings)
     finite(name, embeddings, wait=wait)
     if num_classes is not None:
         in_range = (labels >= 0) & (labels < num_classes)
-        _require(
-            in_range.all(), f"{labels_name} must lie in 0..{num_classes - 1}", wait, lambda: labels[~in_range][0].item()
-        )
+        expected = f"numbers in 0..{num_classes - 1}"
+        _require(in_range.all(), labels_name, expected, wait, lambda: labels[~in_range][0].item())
 
 
-def label_vector(name, value):
-    """Raises ValueError unless value is an int64 tensor (N,)."""
+def label_vector(name: str, value: torch.Tensor) -> None:
+    """Raises ValueError unless value is an int64 tensor (N,).
+
+    >>> label_vector("labels", torch.zeros(3))
+    Traceback (most recent call last):
+    ValueError: labels: got float32 of shape (3,), expected an int64 tensor of shape (N,)
+    """
     if not isinstance(value, torch.Tensor) or value.dtype != torch.int64 or value.ndim != 1:
-        raise ValueError(f"{name} must be an int64 tensor of shape (N,), got {describe(value)}")
+        raise ValueError(f"{name}: got {describe(value)}, expected an int64 tensor of shape (N,)")
 
 
-def matrix(name, value):
-    """Raises ValueError unless value is a floating-point tensor (N, D) with D ≥ 1."""
-    ok = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 2 and value.shape[1] > 0
-    if not ok:
-        raise ValueError(
-            f"{name} must be a floating-point tensor of shape (N, D), D of at least 1, got {describe(value)}"
-        )
+def matrix(name: str, value: torch.Tensor, shape: str = "(N, D)") -> None:
+    """Raises ValueError unless value is a floating-point tensor (N, D), or for shape="(..., D)" of any shape, D ≥ 1.
+
+    >>> matrix("points", torch.arange(3))
+    Traceback (most recent call last):
+    ValueError: points: got int64 of shape (3,), expected a floating-point tensor of shape (N, D), D at least 1
+    """
+    ok = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0 and value.shape[-1] > 0
+    if not ok or (shape == "(N, D)" and value.ndim != 2):
+        expected = f"a floating-point tensor of shape {shape}, D at least 1"
+        raise ValueError(f"{name}: got {describe(value)}, expected {expected}")
 
 
-def second_matrix(name, value, first_name, first):
-    """Raises ValueError unless value is a matrix with as many columns as `first`, on the same device."""
+def second_matrix(name: str, value: torch.Tensor, first_name: str, first: torch.Tensor) -> None:
+    """Raises ValueError unless value is a matrix with as many columns as `first`, on the same device.
+
+    >>> second_matrix("b", torch.zeros(4, 3), "a", torch.zeros(4, 2))
+    Traceback (most recent call last):
+    ValueError: b: got 3 columns, expected 2 as in a
+    """
     matrix(name, value)
     if first.shape[1] != value.shape[1]:
-        raise ValueError(f"{name} must have as many columns as {first_name}, {first.shape[1]}, got {value.shape[1]}")
+        raise ValueError(f"{name}: got {value.shape[1]} columns, expected {first.shape[1]} as in {first_name}")
+    same_device(name, value, first_name, first)
+
+
+def same_device(name: str, value: torch.Tensor, first_name: str, first: torch.Tensor) -> None:
+    """Raises ValueError unless the two tensors are on the same device.
+
+    >>> same_device("labels", torch.zeros(2, device="meta"), "embeddings", torch.zeros(2))
+    Traceback (most recent call last):
+    ValueError: labels: got a tensor on meta, expected one on cpu as embeddings
+    """
     if first.device != value.device:
-        raise ValueError(f"{name} must be on the device of {first_name}, {first.device}, got {value.device}")
+        raise ValueError(f"{name}: got a tensor on {value.device}, expected one on {first.device} as {first_name}")
 
 
-def finite(name, value, *, wait=False):
-    """Raises ValueError if the tensor holds NaN or infinity; on CUDA, unless wait is True, an assert on the device."""
+def finite(name: str, value: torch.Tensor, *, wait: bool = False) -> None:
+    """Raises ValueError if the tensor holds NaN or infinity; on CUDA, unless wait is True, an assert on the device.
+
+    >>> finite("x", torch.tensor([1.0, torch.inf]))
+    Traceback (most recent call last):
+    ValueError: x: got inf, expected finite numbers
+    """
     # The largest size is NaN or infinite if any entry is; to find it takes a tenth of the time of torch.isfinite.
     ok = torch.isfinite(value.detach().abs().amax()) if value.numel() else torch.ones((), dtype=torch.bool)
-    _require(ok, f"{name} must be finite", wait, lambda: value[~torch.isfinite(value)][0].item())
+    _require(ok, name, "finite numbers", wait, lambda: value[~torch.isfinite(value)][0].item())
 
 
-def non_negative(name, value):
-    """Returns value as a float; raises ValueError unless it is a finite number of at least 0."""
+def non_negative(name: str, value: float) -> float:
+    """Returns value as a float; raises ValueError unless it is a finite number of at least 0.
+
+    >>> non_negative("margin", 1)
+    1.0
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected a finite number of at least 0")
     return float(value)
 
 
-def positive(name, value):
-    """Returns value as a float; raises ValueError unless it is a finite number above 0."""
+def positive(name: str, value: float) -> float:
+    """Returns value as a float; raises ValueError unless it is a finite number above 0.
+
+    >>> positive("scale", 30)
+    30.0
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected a finite number above 0")
     return float(value)
 
 
-def whole(name, value, *, at_least=1):
-    """Returns value as an int; raises ValueError unless it is a whole number of at least `at_least`."""
+def whole(name: str, value: int, *, at_least: int = 1) -> int:
+    """Returns value as an int; raises ValueError unless it is a whole number of at least `at_least`.
+
+    >>> whole("steps", 0)
+    Traceback (most recent call last):
+    ValueError: steps: got 0, expected a whole number of at least 1
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {at_least}")
     return int(value)
 
 
-def one_of(name, value, allowed):
-    """Returns value; raises ValueError unless it is among the allowed ones."""
+def one_of(name: str, value: str, allowed: Collection[str]) -> str:
+    """Returns value; raises ValueError unless it is among the allowed ones.
+
+    >>> one_of("mining", "hardest", ("all", "hard"))
+    Traceback (most recent call last):
+    ValueError: mining: got 'hardest', expected one of 'all', 'hard'
+    """
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, allowed))}")
     return value
 
 
-def differentiated_once(name):
-    """Raises RuntimeError in a backward pass of which a graph is made: for functions whose gradient has no gradient.
+def describe(value: object) -> str:
+    """What a message says about a wrong argument: dtype and shape of a tensor, else its type and value.
 
-    (torch's `once_differentiable` notices only some of these, and is silently wrong where the incoming gradient is a
-    constant.)
+    >>> describe(torch.zeros(2, 3)), describe([1.5])
+    ('float32 of shape (2, 3)', 'list [1.5]')
     """
-    if torch.is_grad_enabled():
-        raise RuntimeError(f"{name} can be differentiated once, and create_graph=True asks for a second time")
-
-
-def _require(condition, message, wait, found):
-    """Checks a boolean tensor of one element: ValueError where Python may look, an asynchronous assert on CUDA."""
-    if wait or condition.device.type == "cpu":
-        if not condition.item():
-            raise ValueError(f"{message}, got {found()}")
-    elif condition.device.type == "cuda":
-        torch._assert_async(condition, message)
-
-
-def describe(value):
-    """What a message says about a wrong argument: dtype and shape of a tensor, else its type and value."""
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}".removeprefix("torch.")
     return f"{type(value).__name__} {value!r:.40}"
+
+
+def _require(condition: torch.Tensor, name: str, expected: str, wait: bool, found: Callable[[], object]) -> None:
+    """Checks a boolean tensor of one element: ValueError where Python may look, an asynchronous assert on CUDA."""
+    if wait or condition.device.type == "cpu":
+        if not condition.item():
+            raise ValueError(f"{name}: got {found()}, expected {expected}")
+    elif condition.device.type == "cuda":
+        torch._assert_async(condition, f"{name}: expected {expected}")

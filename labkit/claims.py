@@ -1,40 +1,50 @@
 """claim(): a conclusion of a lab that the code asserts, so that it cannot outlive the code it was drawn from.
 
-    claim("The trained network recognizes digits it was not trained on", accuracies, at_least=0.95)
-
-Shown in a notebook:  ✓ The trained network ... (at least 0.95) [measured: 0.973, 0.981, 0.969]
-
-The statement and its bound are the same on every machine; the measured figures are not. They therefore stand only in
-the part in square brackets, which `tests/nbval.cfg` replaces before nbval compares outputs, never in `text/plain`.
+The statement and its bound are the same on every machine; the measured figures are not. They are therefore shown only
+in the part in square brackets, which `tests/nbval.cfg` replaces before nbval compares outputs, never in `text/plain`.
 """
 
 import math
 import sys
-
-__all__ = ["ClaimFailed", "claim", "claim_if"]
+from collections.abc import Callable, Iterable
 
 MOST_FIGURES_SHOWN = 8
 
 
 class ClaimFailed(AssertionError):
-    """A claim that does not hold. The message gives the statement, its bound and what was measured."""
+    """A claim that does not hold. The message gives the statement, its bound and what was measured.
 
-    def _render_traceback_(self):
-        """What Jupyter shows in place of a traceback."""
+    >>> claim("It is learned", 0.5, at_least=0.9)
+    Traceback (most recent call last):
+    labkit.claims.ClaimFailed: It is learned: expected at least 0.9, measured 0.5
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows instead of a traceback."""
         return [f"ClaimFailed: {self}"]
 
 
-def claim(statement, measured, *, at_least=None, at_most=None, near=None, tolerance=None):
+def claim(
+    statement: str,
+    measured: float | Iterable[float],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    near: float | None = None,
+    tolerance: float | None = None,
+) -> None:
     """Assert one conclusion of a lab, and show it together with what was measured.
 
-    statement   what is claimed, a sentence without a full stop; Markdown is allowed
-    measured    a number, or a sequence with one number a seed, of which the worst must hold (tensors and arrays too)
-    at_least, at_most, near
-                the bound, exactly one of them; `near` needs `tolerance`, the largest difference that is allowed
+    statement: what is claimed, a sentence without a full stop; Markdown is allowed.
+    measured: a number, or a sequence with one number per seed, of which the worst must hold (tensors and arrays too).
+    at_least, at_most, near: the bound, exactly one of them.
+    tolerance: the largest difference from `near` that is allowed; with `near`, and only then.
 
-    Returns nothing. In a notebook the claim is displayed, elsewhere it is printed.
-    Raises ClaimFailed when the claim does not hold; a NaN never does. Raises ValueError for anything but one finite
-    bound and one or more measured numbers.
+    A notebook displays the claim; elsewhere it is printed. Raises ClaimFailed when it does not hold (a NaN never does),
+    ValueError for anything but one finite bound and one or more measured numbers.
+
+    >>> claim("The network recognizes digits that it was not trained on", [0.973, 0.981], at_least=0.95)
+    ✓ The network recognizes digits that it was not trained on (at least 0.95) [measured: 0.973, 0.981]
     """
     if not isinstance(statement, str) or not statement.strip():
         raise ValueError(f"statement: got {statement!r}, expected a sentence")
@@ -46,13 +56,16 @@ def claim(statement, measured, *, at_least=None, at_most=None, near=None, tolera
     _show(f"✓ {statement} ({bound})", f"[measured: {figures}]")
 
 
-def claim_if(condition):
+def claim_if(condition: bool) -> Callable[..., None]:
     """A function like claim() that asserts only where the bounds were measured: claim_if(DATASET == "digits").
 
     Where the condition is false, the same call prints what was measured, and the bound that holds elsewhere.
+
+    >>> claim_if(False)("Accuracy", 0.9, at_least=0.95)
+    Accuracy: 0.9 (not asserted here; at_least=0.95)
     """
 
-    def show(statement, measured, **bound):
+    def show(statement: str, measured: float | Iterable[float], **bound: float) -> None:
         values = ", ".join(f"{value:.4g}" for value in _numbers(measured))
         elsewhere = ", ".join(f"{name}={value}" for name, value in bound.items())
         print(f"{statement}: {values} (not asserted here; {elsewhere})")
@@ -60,21 +73,19 @@ def claim_if(condition):
     return claim if condition else show
 
 
-def _numbers(measured):
+def _numbers(measured: float | Iterable[float]) -> list[float]:
     """The measured value or values as a non-empty list of floats."""
     values = measured.tolist() if hasattr(measured, "tolist") else measured
-    if isinstance(values, str | bytes | dict) or values is None:
-        raise ValueError(f"measured: got {measured!r}, expected a number or a sequence of numbers")
     try:
-        values = [float(value) for value in (values if hasattr(values, "__iter__") else [values])]
+        numbers = [float(value) for value in (values if hasattr(values, "__iter__") else [values])]
     except (TypeError, ValueError):
-        raise ValueError(f"measured: got {measured!r}, expected a number or a sequence of numbers") from None
-    if not values:
-        raise ValueError("measured: got an empty sequence, expected at least one number")
-    return values
+        numbers = []
+    if not numbers or isinstance(values, str | bytes | dict):
+        raise ValueError(f"measured: got {measured!r}, expected a number or a sequence of numbers")
+    return numbers
 
 
-def _bound(at_least, at_most, near, tolerance):
+def _bound(at_least, at_most, near, tolerance) -> tuple[Callable[[float], bool], str, list[float]]:
     """(test of one value, the bound in words, the limits that decide). A comparison with NaN is false: NaN fails."""
     given = {"at_least": at_least, "at_most": at_most, "near": near}
     given = {name: _finite(name, value) for name, value in given.items() if value is not None}
@@ -94,7 +105,7 @@ def _bound(at_least, at_most, near, tolerance):
     return lambda value: low <= value <= high, f"within {tolerance:.12g} of {limit:.12g}", [low, high]
 
 
-def _finite(name, value):
+def _finite(name: str, value: float) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -104,13 +115,13 @@ def _finite(name, value):
     return number
 
 
-def _figures(values, limits):
+def _figures(values: list[float], limits: list[float]) -> str:
     """The values in words, with three significant digits or as many more as it takes to tell them from the limits."""
 
-    def rounded(value, digits):
+    def rounded(value: float, digits: int) -> str:
         return f"{value:.0f}" if digits <= math.log10(max(abs(value), 1)) < 15 else f"{value:.{digits}g}"
 
-    def tells(digits):
+    def tells(digits: int) -> bool:
         return all(value in limits or float(rounded(value, digits)) not in limits for value in values)
 
     digits = next((digits for digits in (3, 4, 6, 9, 12) if tells(digits)), 17)
@@ -121,7 +132,7 @@ def _figures(values, limits):
     return f"{low} to {high}, mean {mean} of {len(values)}"
 
 
-def _show(line, figures):
+def _show(line: str, figures: str) -> None:
     ipython = sys.modules.get("IPython")  # a notebook has loaded it; nothing else needs to
     if ipython is None or ipython.get_ipython() is None:
         print(line, figures)

@@ -1,4 +1,4 @@
-"""Checkpoint distancing: a hill under the weights that a network shall leave behind (lab 09, paper 004).
+"""Checkpoint distancing: a hill under the weights that a network should leave behind (lab 09, paper 004).
 
 A checkpoint θ_c is a copy of the weights. The penalty for being near it is a Gaussian hill in weight space,
 
@@ -9,10 +9,12 @@ Descent goes along -∇h, away from the checkpoint. The push is s·exp(-½)/σ a
 """
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import checks
 
@@ -21,62 +23,65 @@ NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.
 
 
 class Distance(NamedTuple):
-    """How far a network is from a checkpoint: sum is the Euclidean distance D, rms is D/√N, for N weights."""
+    """How far a network is from a checkpoint: sum is the Euclidean distance D, rms is D/√N, for N weights.
+
+    >>> Distance(sum=2.0, rms=0.5).rms
+    0.5
+    """
 
     sum: float
     rms: float
 
 
 class Checkpoint:
-    """A copy of weights: {name of the parameter: tensor}, in `tensors`, which torch.save takes as it is."""
+    """A copy of weights, `tensors`: {name of the parameter: floating-point tensor}, which torch.save takes as it is.
 
-    def __init__(self, tensors):
-        """tensors: {name: floating-point tensor}, as in another checkpoint's `tensors`; at least one."""
+    >>> network = nn.Linear(2, 1)
+    >>> Checkpoint.of(network, biases=False).size, Checkpoint.of(network).distance(network)
+    (2, Distance(sum=0.0, rms=0.0))
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
         if not tensors:
-            raise ValueError("tensors must hold at least one parameter, got none")
+            raise ValueError("tensors: got none, expected at least one trainable parameter")
         self.tensors = dict(tensors)
 
     @classmethod
-    def of(cls, network, normalization=True, biases=True):
+    def of(cls, network: nn.Module, normalization: bool = True, biases: bool = True) -> "Checkpoint":
         """The checkpoint of a network where it stands: all its parameters that require a gradient.
 
-        normalization=False leaves out the parameters of batch, group, layer and other normalization layers;
-        biases=False leaves out those called bias. Buffers, such as the running statistics of batch normalization, are
-        never part of it. Raises ValueError if nothing is left.
+        normalization: False leaves out the parameters of batch, group, layer and other normalization layers.
+        biases: False leaves out those called bias.
+
+        Buffers, such as running statistics, are never part of it. Raises ValueError if nothing is left.
         """
         left_out = set()
         for path, module in network.named_modules(prefix=""):
             for name, _ in module.named_parameters(prefix=path, recurse=False):
-                is_bias = name.endswith("bias")
-                if (isinstance(module, NORMALIZATION) and not normalization) or (is_bias and not biases):
+                if (not normalization and isinstance(module, NORMALIZATION)) or (not biases and name.endswith("bias")):
                     left_out.add(name)
-        kept = {name: p for name, p in network.named_parameters() if p.requires_grad and name not in left_out}
-        if not kept:
-            raise ValueError("network has no trainable parameter for a checkpoint")
-        return cls({name: parameter.detach().clone() for name, parameter in kept.items()})
+        kept = ((name, p) for name, p in network.named_parameters() if p.requires_grad and name not in left_out)
+        return cls({name: parameter.detach().clone() for name, parameter in kept})
 
     @property
-    def size(self):
+    def size(self) -> int:
         """N, the number of weights."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
-    def restore(self, network):
+    def restore(self, network: nn.Module) -> None:
         """Puts the weights back into a network, whatever its device and dtype. ValueError if they do not fit it."""
-        with torch.no_grad():
-            for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
-                parameter.copy_(tensor)
+        for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
+            parameter.detach().copy_(tensor)
 
-    def distance(self, network):
+    def distance(self, network: nn.Module) -> Distance:
         """The `Distance` of a network from this checkpoint; a GPU is waited for. ValueError if it does not fit."""
         with torch.no_grad():
-            parameters = _parameters(network, self)
-            centers = [
-                _as(tensor, parameter) for tensor, parameter in zip(self.tensors.values(), parameters, strict=True)
-            ]
-            squared = _sum_of_squares(_differences(parameters, centers)).item()
+            pairs = zip(_parameters(network, self), self.tensors.values(), strict=True)
+            squared = _sum_of_squares([parameter - _as(center, parameter) for parameter, center in pairs]).item()
         return Distance(math.sqrt(squared), math.sqrt(squared / self.size))
 
 
+@dataclass(eq=False)
 class DistancePenalty:
     """The sum of the hills that stand at some checkpoints.
 
@@ -85,39 +90,50 @@ class DistancePenalty:
         large as the gradient of the loss is now: s = kappa·‖∇L‖·σ·√e, with σ in units of "sum" and ∇L as it stands in
         the gradients of the network (of the parameters in the checkpoints), a constant to differentiation.
     sigma: σ, the width of a hill, above 0, in units of the measure.
-    measure: "sum", D² as above: among N weights, each of which moves by δ, D is δ√N, so that σ must grow with √N; or
-        "mean", with D²/N in place of D²: σ is a root mean square displacement of a weight, whatever N is.
+    measure: "sum" (default), D² as above: among N weights, each of which moves by δ, D is δ√N, so that σ must grow
+        with √N; or "mean", with D²/N instead of D²: σ is a root mean square displacement per weight, whatever N is.
     kappa: for strength="auto", default 1.
     jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. Exactly at the top of a
         hill its gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
-    seed: of those directions. They depend on nothing else but the checkpoint's place in the list and its shapes, so
-        that several processes, and a run that is resumed, have the same.
+    seed: of those directions, default 0; they depend on nothing else but the checkpoint's place in the list and shapes.
 
     Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
     `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.
+
+    >>> network = nn.Linear(2, 1)
+    >>> DistancePenalty(Checkpoint.of(network), strength=0.5, sigma=1.0)(network).item()
+    0.5
     """
 
-    def __init__(self, checkpoints, strength, sigma, measure="sum", kappa=1.0, jitter=0.0, seed=0):
-        self.strength = strength if strength == "auto" else checks.non_negative("strength", strength)
-        self.sigma = checks.positive("sigma", sigma)
-        self.measure = checks.one_of("measure", measure, ("sum", "mean"))
-        self.kappa = checks.non_negative("kappa", kappa)
-        self.jitter = checks.non_negative("jitter", jitter)
-        self.seed = seed
-        self.checkpoints = []
+    checkpoints: Checkpoint | Iterable[Checkpoint] = field(repr=False)
+    strength: float | str
+    sigma: float
+    measure: str = "sum"
+    kappa: float = 1.0
+    jitter: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.strength != "auto":
+            checks.non_negative("strength", self.strength)
+        checks.positive("sigma", self.sigma)
+        checks.one_of("measure", self.measure, ("sum", "mean"))
+        checks.non_negative("kappa", self.kappa)
+        checks.non_negative("jitter", self.jitter)
         self._layout, self._centers, self._buffers = None, [], None
-        for checkpoint in [checkpoints] if isinstance(checkpoints, Checkpoint) else checkpoints:
+        given, self.checkpoints = self.checkpoints, []
+        for checkpoint in [given] if isinstance(given, Checkpoint) else given:
             self.add_checkpoint(checkpoint)
 
-    def add_checkpoint(self, checkpoint):
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         """One more hill. Raises ValueError unless the checkpoint holds the same parameters as those before."""
         if not isinstance(checkpoint, Checkpoint):
-            raise ValueError(f"checkpoint must be a Checkpoint, got {checks.describe(checkpoint)}")
+            raise ValueError(f"checkpoint: got {checks.describe(checkpoint)}, expected a Checkpoint")
         if self.checkpoints:
             _check_fit("checkpoint", checkpoint.tensors, self.checkpoints[0].tensors, both_ways=True)
         self.checkpoints.append(checkpoint)
 
-    def __call__(self, network):
+    def __call__(self, network: nn.Module) -> Tensor:
         """The penalty of a network, a scalar with its graph: float64 for float64 parameters, else float32.
 
         Without checkpoints a zero. Raises ValueError if the network does not fit the checkpoints (it names what
@@ -133,7 +149,7 @@ class DistancePenalty:
             hills.append(strength * torch.exp(-squared / (2 * width**2)))
         return torch.stack(hills).sum()
 
-    def add_gradient(self, network):
+    def add_gradient(self, network: nn.Module) -> Tensor:
         """Adds the gradient of the penalty to the gradients of the network, in place and without a graph.
 
         Call it after the backward pass (with a GradScaler, after its `unscale_`; with several processes, after their
@@ -152,46 +168,31 @@ class DistancePenalty:
             gradients = [parameters[number].grad for number in trained]
             total = 0
             for centers in self._placed(parameters):
-                differences = _differences(parameters, centers, self._buffers)
-                hill = strength * torch.exp(-_sum_of_squares(differences) / (2 * width**2))
+                for difference, parameter, center in zip(self._buffers, parameters, centers, strict=True):
+                    torch.sub(parameter, center, out=difference)  # to allocate memory anew takes as long as this
+                hill = strength * torch.exp(-_sum_of_squares(self._buffers) / (2 * width**2))
                 total = total + hill
                 if trained:
-                    pushes = [differences[number] for number in trained]
+                    pushes = [self._buffers[number] for number in trained]
                     if hill.device.type == "cpu":  # a number instead of a tensor spares a pass over all weights
                         torch._foreach_add_(gradients, pushes, alpha=-hill.item() / width**2)
                     else:  # a GPU would have to be waited for
                         torch._foreach_add_(gradients, torch._foreach_mul(pushes, -hill / width**2))
             return total
 
-    def describe(self):
-        """What this penalty is made of, for the fingerprint with which `fit` recognizes a run."""
-        names = ("strength", "sigma", "measure", "kappa", "jitter", "seed")
-        return {name: getattr(self, name) for name in names} | {
-            f"checkpoint {number}": checkpoint.tensors for number, checkpoint in enumerate(self.checkpoints, 1)
-        }
-
-    def __repr__(self):
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.describe().items() if "checkpoint" not in name)
-        return f"DistancePenalty({len(self.checkpoints)} checkpoints, {settings})"
-
-    def __getstate__(self):
-        """For pickle: all but what `_placed` makes anew."""
-        return self.__dict__ | {"_layout": None, "_centers": [], "_buffers": None}
-
-    def _width(self):
+    def _width(self) -> float:
         """σ in units of "sum"."""
         return self.sigma * (math.sqrt(self.checkpoints[0].size) if self.measure == "mean" else 1)
 
-    def _strength(self, parameters):
+    def _strength(self, parameters: list[Tensor]) -> float | Tensor:
         if self.strength != "auto":
             return self.strength
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        gradients = [p.grad.detach().to(_precise(p.grad)) for p in parameters if p.grad is not None]
         if not gradients:
-            raise ValueError("strength must be a number where no parameter has a gradient yet, got 'auto'")
-        precise = [gradient.detach().to(_precise(gradient)) for gradient in gradients]
-        return self.kappa * _sum_of_squares(precise).sqrt() * (self._width() * math.sqrt(math.e))
+            raise ValueError("strength: got 'auto', expected a number where no parameter has a gradient yet")
+        return self.kappa * _sum_of_squares(gradients).sqrt() * (self._width() * math.sqrt(math.e))
 
-    def _placed(self, parameters):
+    def _placed(self, parameters: list[Tensor]) -> list[list[Tensor]]:
         """For each hill its center: tensors on the device, in the dtype (float32 at least) and layout of parameters."""
         with torch.no_grad():
             layout = [(p.device, p.dtype, p.stride()) for p in parameters]
@@ -208,42 +209,45 @@ class DistancePenalty:
             return self._centers
 
 
-def equilibrium(strength, sigma, curvature):
-    """How far from the checkpoint a hill keeps the weights in a quadratic bowl ½λD² whose bottom is the checkpoint.
+def equilibrium(strength: float, sigma: float, curvature: float) -> float:
+    """σ·√(2 ln(s/(λσ²))): how far a hill keeps weights from a checkpoint at the bottom of a quadratic bowl ½λD².
 
-    σ·√(2 ln(s/(λσ²))) if s > λσ², else 0: the hill is too flat to turn the bottom into a top. strength: s, at least 0.
-    sigma: σ > 0, in units of "sum". curvature: λ > 0, the eigenvalue of the Hessian along the way. Raises ValueError.
+    0 if s ≤ λσ²: the hill is too flat to turn the bottom into a top. Raises ValueError for values out of range.
+
+    strength: s, at least 0.
+    sigma: σ > 0, in units of "sum".
+    curvature: λ > 0, the eigenvalue of the Hessian along the path.
+
+    >>> round(equilibrium(strength=1.0, sigma=0.5, curvature=1.0), 3), equilibrium(0.2, 0.5, 1.0)
+    (0.833, 0.0)
     """
     strength = checks.non_negative("strength", strength)
     steepness = checks.positive("curvature", curvature) * checks.positive("sigma", sigma) ** 2
     return sigma * math.sqrt(2 * math.log(strength / steepness)) if strength > steepness else 0.0
 
 
-def _parameters(network, checkpoint):
+def _parameters(network: nn.Module, checkpoint: Checkpoint) -> list[Tensor]:
     """The parameters of `network` that are in the checkpoint, in its order. ValueError if they do not fit."""
     found = dict(network.named_parameters())
     _check_fit("network", found, checkpoint.tensors)
     return [found[name] for name in checkpoint.tensors]
 
 
-def _check_fit(what, found, expected, both_ways=False):
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [
-        f"{name} has shape {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    wrong += [f"{name} is too many" for name in found if both_ways and name not in expected]
+def _check_fit(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], both_ways: bool = False) -> None:
+    """ValueError unless `found` has the parameters that are expected, and with both_ways no others."""
+    got, wanted = ({name: tuple(tensor.shape) for name, tensor in one.items()} for one in (found, expected))
+    names = wanted | got if both_ways else wanted
+    wrong = [f"{name} {got.get(name)}, not {wanted.get(name)}" for name in names if got.get(name) != wanted.get(name)]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"{what} must have the parameters of the checkpoint: {'; '.join(wrong[:5])}{more}")
+        raise ValueError(f"{what}: got shapes {'; '.join(wrong[:5])}{more}, expected those of the checkpoint")
 
 
-def _precise(tensor):
+def _precise(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def _as(tensor, parameter):
+def _as(tensor: Tensor, parameter: Tensor) -> Tensor:
     """The tensor on the device, in the dtype (float32 at least) and the layout of the parameter; itself, if it is."""
     wanted = parameter.device, _precise(parameter), parameter.stride()
     if (tensor.device, tensor.dtype, tensor.stride()) == wanted:
@@ -251,16 +255,7 @@ def _as(tensor, parameter):
     return torch.empty_like(parameter, dtype=wanted[1], requires_grad=False).copy_(tensor)
 
 
-def _differences(parameters, centers, buffers=None):
-    """θ - θ_c, tensor by tensor, in the buffers: to allocate anew takes as long as to subtract."""
-    if buffers is None:
-        buffers = [torch.empty_like(center) for center in centers]
-    for buffer, parameter, center in zip(buffers, parameters, centers, strict=True):
-        torch.sub(parameter.detach(), center, out=buffer)
-    return buffers
-
-
-def _sum_of_squares(tensors):
+def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
     """A scalar: the sum over all entries of all tensors.
 
     On a CPU by inner products of pieces, which takes half the time of squaring and summing. One product over millions
@@ -268,17 +263,16 @@ def _sum_of_squares(tensors):
     """
     if tensors[0].device.type != "cpu":
         return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
-    return torch.stack(
-        [torch.dot(piece, piece) for tensor in tensors for piece in _in_memory(tensor).split(PIECE)]
-    ).sum()
+    pieces = [piece for tensor in tensors for piece in _in_memory(tensor).split(PIECE)]
+    return torch.stack([torch.dot(piece, piece) for piece in pieces]).sum()
 
 
-def _in_memory(tensor):
+def _in_memory(tensor: Tensor) -> Tensor:
     """The entries as a vector, in the order in which they lie in memory, so that nothing has to be copied."""
     return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).reshape(-1)
 
 
-def _direction(tensors, seed, norm):
+def _direction(tensors: list[Tensor], seed: int, norm: float) -> list[Tensor]:
     """Tensors of these shapes, on the CPU: together a vector of length `norm`, in a random direction."""
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.randn(tensor.shape, generator=generator, dtype=torch.float64) for tensor in tensors]

@@ -12,7 +12,7 @@ import torch
 from labkit import checks
 
 
-def l2(x, scale=1.0):
+def l2(x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
     """Puts every row on the sphere of radius scale: scale·x/‖x‖.
 
     x: floating-point tensor (..., D), D ≥ 1. scale: a number above 0. Returns the shape and dtype of x.
@@ -21,13 +21,17 @@ def l2(x, scale=1.0):
     gradient of 1e12). So does a row without any normal floating-point number in it (below 1e-38 in float32). Can be
     differentiated twice. Source: L2-constrained softmax (Ranjan, Castillo, Chellappa 2017), equation 7 of paper 000.
     Raises ValueError if x is not such a tensor, holds NaN or infinity, or if scale is not a positive number.
+
+    >>> l2(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), scale=10)
+    tensor([[6., 8.],
+            [0., 0.]])
     """
     x, dtype = _checked(x)
     scale = checks.positive("scale", scale)
     return _Polar(x).along(scale).to(dtype)
 
 
-def unit_range(x, radius=1.0, grad="true"):
+def unit_range(x: torch.Tensor, radius: float = 1.0, grad: str = "true") -> torch.Tensor:
     """Projects every row into the ball of the radius: x·min(1, radius/‖x‖).
 
     x: floating-point tensor (..., D), D ≥ 1. radius: a number above 0. Returns the shape and dtype of x.
@@ -37,14 +41,18 @@ def unit_range(x, radius=1.0, grad="true"):
 
     Source: Unit-Range of paper 000, equation 4, where ‖x‖² stands for the norm and the threshold is 1 for every radius.
     Raises ValueError if x is not such a tensor, holds NaN or infinity, or for a bad radius or grad.
+
+    >>> unit_range(torch.tensor([[3.0, 4.0], [0.3, 0.4]]))
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
     """
     x, dtype = _checked(x)
     radius = checks.positive("radius", radius)
-    polar = _Polar(x, detached=_detached(grad))
+    polar = _Polar(x, _detached(grad))
     return torch.where(polar.length() <= radius, x, polar.along(radius)).to(dtype)
 
 
-def unit_bounce(x, radius=1.0, grad="true", bounce="triangle"):
+def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce: str = "triangle") -> torch.Tensor:
     """Reflects every row within the ball of the radius: ρ(‖x‖)·x/‖x‖, where the length ρ runs to and fro.
 
     x: floating-point tensor (..., D), D ≥ 1. radius: a number above 0, r below. Returns the shape and dtype of x.
@@ -59,12 +67,14 @@ def unit_bounce(x, radius=1.0, grad="true", bounce="triangle"):
 
     Source: Unit-Bounce of paper 000, equations 5 and 6, which add a scalar to a vector and mix norm and squared norm.
     Raises ValueError if x is not such a tensor, holds NaN or infinity, or for a bad radius, grad or bounce.
+
+    >>> unit_bounce(torch.tensor([[0.5], [1.5], [2.5]])).T  # beyond 2 it comes out on the other side
+    tensor([[ 0.5000,  0.5000, -0.5000]])
     """
     x, dtype = _checked(x)
     radius = checks.positive("radius", radius)
-    detached = _detached(grad)
     rho = _BOUNCES[checks.one_of("bounce", bounce, tuple(_BOUNCES))]
-    polar = _Polar(x, detached)
+    polar = _Polar(x, _detached(grad))
     return torch.where(polar.length() <= radius, x, polar.along(rho(polar.length(), radius))).to(dtype)
 
 
@@ -111,11 +121,7 @@ _BOUNCES = {"triangle": _triangle, "authors": _authors, "limit": _limit}
 
 def _checked(x):
     """x in the dtype in which it is computed, and its own."""
-    ok = isinstance(x, torch.Tensor) and x.is_floating_point() and x.ndim > 0 and x.shape[-1] > 0
-    if not ok:
-        raise ValueError(
-            f"x must be a floating-point tensor of shape (..., D), D of at least 1, got {checks.describe(x)}"
-        )
+    checks.matrix("x", x, shape="(..., D)")
     checks.finite("x", x)
     return x.to(torch.float64 if x.dtype == torch.float64 else torch.float32), x.dtype
 

@@ -4,14 +4,15 @@ The probabilities of k networks for B images are one tensor (k, B, C) here.
 """
 
 import copy
+from collections.abc import Callable, Sequence
 
 import torch
-from torch.nn import CrossEntropyLoss
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from labkit import checks
-from labkit.data import Batches
+from labkit.data import Batches, Images
 from labkit.distancing import Checkpoint, DistancePenalty
 from labkit.optimizers import cosine_decay
 from labkit.training import embed, fit
@@ -19,15 +20,23 @@ from labkit.training import embed, fit
 # --- What an ensemble is worth -----------------------------------------------------------------------------------
 
 
-def probabilities(networks, images):
-    """What each network gives each class, (k, B, C): the softmax of its scores for images, a labkit.data.Images."""
+def probabilities(networks: Sequence[nn.Module], images: Images) -> Tensor:
+    """What each of k networks gives each class, (k, N, C): the softmax of its scores for the N images.
+
+    >>> from labkit.data import load
+    >>> probabilities([nn.Sequential(nn.Flatten(), nn.Linear(64, 10))] * 2, load("digits", "test")).shape
+    torch.Size([2, 445, 10])
+    """
     return torch.stack([embed(network, images).softmax(1) for network in networks])
 
 
-def average(probabilities, weights=None):
-    """Model averaging: Σ w_i·p_i over k networks, (k, B, C) -> (B, C), with weights (k,) that are divided by their sum.
+def average(probabilities: Tensor, weights: Sequence[float] | None = None) -> Tensor:
+    """Model averaging: Σ w_i·p_i over k networks, (k, B, C) -> (B, C). Paper 004, section 1.2.4.
 
-    Without weights all count the same. Paper 004, section 1.2.4.
+    weights: (k,), divided by their sum; default all the same. Raises ValueError for negative ones, and for all 0.
+
+    >>> average(torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]]), weights=[1, 3])
+    tensor([[0.3750, 0.6250]])
     """
     if weights is None:
         return probabilities.mean(0)
@@ -37,8 +46,12 @@ def average(probabilities, weights=None):
     return torch.tensordot(weights / weights.sum(), probabilities, dims=1)
 
 
-def disagreement(probabilities):
-    """The share of images on which two networks name different classes, the mean over all pairs of the k networks."""
+def disagreement(probabilities: Tensor) -> float:
+    """The share of images on which two networks name different classes, the mean over all pairs of the k networks.
+
+    >>> disagreement(torch.tensor([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]]))
+    0.5
+    """
     named = probabilities.argmax(2)
     first, second = torch.triu_indices(len(named), len(named), offset=1)
     if not len(first):
@@ -46,12 +59,15 @@ def disagreement(probabilities):
     return (named[first] != named[second]).double().mean().item()
 
 
-def error_moments(probabilities, labels):
+def error_moments(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     """v and c of equation 1.14 of paper 004: the mean square of an error, and the mean product of two networks' errors.
 
     The error of a network is its probabilities less 1 at the right class; squares and products are summed over the
     classes, and averaged over the images and the networks or pairs of networks. The mean of k networks has the mean
     squared error v/k + (k-1)/k·c, exactly.
+
+    >>> error_moments(torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]]]), torch.tensor([0]))
+    (0.25, 0.0)
     """
     errors = probabilities.double() - F.one_hot(labels, probabilities.shape[2])
     k = len(errors)
@@ -60,10 +76,13 @@ def error_moments(probabilities, labels):
     return v, (k * whole - v) / (k - 1) if k > 1 else float("nan")
 
 
-def reliability(probabilities, labels, bins=15):
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
     """How sure and how often right: (bins, 3) rows of share of the images, mean confidence and accuracy of a bin.
 
-    probabilities (B, C). The confidence is that of the class named; bins are equally wide, and open to the left.
+    probabilities: (B, C). The confidence is that of the class named; bins are equally wide, and open to the left.
+
+    >>> reliability(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0]), bins=2).tolist()
+    [[0.0, 0.0, 0.0], [1.0, 0.75, 0.5]]
     """
     sure, named = probabilities.double().max(1)
     edges = torch.linspace(0, 1, checks.whole("bins", bins) + 1, dtype=torch.float64)
@@ -75,14 +94,22 @@ def reliability(probabilities, labels, bins=15):
     return torch.stack(columns, dim=1)
 
 
-def calibration_error(probabilities, labels, bins=15):
-    """The expected calibration error (Naeini et al. 2015): the sum over bins of share·|accuracy - confidence|."""
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """The expected calibration error (Naeini et al. 2015): the sum over bins of share·|accuracy - confidence|.
+
+    >>> calibration_error(torch.tensor([[0.75, 0.25], [0.25, 0.75]]), torch.tensor([0, 0]))
+    0.25
+    """
     share, sure, right = reliability(probabilities, labels, bins).T
     return (share * (right - sure).abs()).sum().item()
 
 
-def judge(probabilities, labels):
-    """What k networks (k, B, C), and their mean, are worth on labeled images: {name of the measure: number}."""
+def judge(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """What k networks (k, B, C), and their mean, are worth on labeled images: {name of the measure: number}.
+
+    >>> judge(torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]]]), torch.tensor([0]))["shared error c/v"]
+    0.0
+    """
     together = average(probabilities)
     v, c = error_moments(probabilities, labels)
     several = len(probabilities) > 1
@@ -98,51 +125,44 @@ def judge(probabilities, labels):
 
 # --- Ways to several networks ------------------------------------------------------------------------------------
 
-METHODS = (
-    "one long run",
-    "independent starts",
-    "bagging",
-    "k-fold",
-    "restarts",
-    "restarts and hills",
-    "no restarts",
-    "hills",
-)
+METHODS = {
+    "one long run": "one network, all epochs, cosine decay",
+    "independent starts": "each network from its own random weights; each with cosine decay",
+    "bagging": "the same, each on as many images drawn with replacement",
+    "k-fold": "the same, each on all images but its own k-th part",
+    "restarts": "one run, a cosine decay for each member, one network kept at the end of each (SGDR snapshots)",
+    "restarts and hills": "the same, with a hill under every network that was kept before",
+    "no restarts": "one run at a constant rate after the first decay, networks kept at the same moments",
+    "hills": "the same, with a hill under every network that was kept before (Algorithm 3 of paper 004)",
+}
 
 
 def train_members(
-    method,
-    make_network,
-    images,
-    epochs,
-    members,
-    seed,
-    batch_size=128,
-    lr=0.01,
-    momentum=0.9,
-    weight_decay=2e-3,
-    hill=None,
-    device="auto",
-):
-    """The networks of an ensemble, trained in `epochs` epochs all together, whatever the method.
+    method: str,
+    make_network: Callable[[int], nn.Module],
+    images: Images,
+    epochs: int,
+    members: int,
+    seed: int,
+    batch_size: int = 128,
+    lr: float = 0.01,
+    hill: dict | None = None,
+    device: str = "auto",
+) -> list[nn.Module]:
+    """The networks of an ensemble, in evaluation mode, trained in `epochs` epochs all together, whatever the method.
 
-    make_network  seed -> nn.Module whose output is the class scores
-    images        labkit.data.Images of the training set
-    hill          keyword arguments of DistancePenalty, for the methods with hills
-    others        of the optimizer, SGD; the defaults are the configuration of paper 004, section 2.2.4, whose L2 factor
-                  λ = 1e-3 in λ‖θ‖² is a weight decay of 2λ
+    method: one of METHODS, which says what each does.
+    make_network: seed -> network whose output is the class scores.
+    images: the training set.
+    batch_size, lr: of SGD with momentum 0.9 and weight decay 2e-3, by default the configuration of paper 004, section
+        2.2.4, whose L2 factor λ = 1e-3 in λ‖θ‖² is a weight decay of 2λ.
+    hill: keyword arguments of DistancePenalty, for the methods with hills. Raises ValueError for a method with hills
+        without it, for an unknown method, and for epochs that cannot be shared out equally.
 
-    "one long run"        one network, all epochs, cosine decay
-    "independent starts"  each network from its own random weights; each with cosine decay
-    "bagging"             the same, each on as many images drawn with replacement
-    "k-fold"              the same, each on all images but its own k-th part
-    "restarts"            one run, a cosine decay for each member, one network kept at the end of each (SGDR snapshots)
-    "restarts and hills"  the same, with a hill under every network that was kept before
-    "no restarts"         one run at a constant rate after the first decay, networks kept at the same moments
-    "hills"               the same, with a hill under every network that was kept before (Algorithm 3 of paper 004)
-
-    Returns a list of networks, in evaluation mode. Raises ValueError for an unknown method, epochs that cannot be
-    shared out equally, and a method with hills without `hill`.
+    >>> from labkit.data import load
+    >>> network = lambda seed: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> len(train_members("bagging", network, load("digits"), epochs=3, members=3, seed=0, device="cpu"))
+    3
     """
     checks.one_of("method", method, METHODS)
     if epochs % members:
@@ -155,13 +175,16 @@ def train_members(
     for member in range(epochs // share):
         if not (one_run and kept):
             network = make_network(1000 * seed + member)
+        part = _part(method, images, member, members, seed)
+        steps = max(1, len(images) // batch_size)  # as many in an epoch as with all images: the cost is the same
+        batches = Batches(part, min(batch_size, len(part)), steps=steps, seed=1000 * seed + member)
         constant = kept and method in ("no restarts", "hills")
         fit(
             network,
-            CrossEntropyLoss(),
-            _batches(_part(method, images, member, members, seed), batch_size, len(images), 1000 * seed + member),
+            nn.CrossEntropyLoss(),
+            batches,
             share,
-            optimizer=lambda p: torch.optim.SGD(p, lr, momentum=momentum, weight_decay=weight_decay),
+            optimizer=lambda p: torch.optim.SGD(p, lr, momentum=0.9, weight_decay=2e-3),
             schedule=None if constant else lambda made, steps: LambdaLR(made, cosine_decay(steps)),
             penalty=penalty if kept else None,
             device=device,
@@ -173,18 +196,21 @@ def train_members(
     return kept
 
 
-def compare(method, make_network, train, test, epochs, members, seed, **settings):
-    """One way to an ensemble, judged on test images: what `judge` gives. Arguments as of `train_members`."""
+def compare(
+    method: str, make_network: Callable, train: Images, test: Images, epochs: int, members: int, seed: int, **settings
+) -> dict[str, float]:
+    """One way to an ensemble, judged on test images: what `judge` gives. Arguments as of `train_members`.
+
+    >>> from labkit.data import load
+    >>> network = lambda seed: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> compare("one long run", network, load("digits"), load("digits", "test"), 1, 1, seed=0)["disagreement"]
+    0.0
+    """
     networks = train_members(method, make_network, train, epochs, members, seed, **settings)
     return judge(probabilities(networks, test), test.labels)
 
 
-def _batches(part, batch_size, of, seed):
-    """Batches of a part of `of` images: as many steps in an epoch as with all of them, so that the cost is the same."""
-    return Batches(part, min(batch_size, len(part)), steps=max(1, of // batch_size), seed=seed)
-
-
-def _part(method, images, member, members, seed):
+def _part(method: str, images: Images, member: int, members: int, seed: int) -> Images:
     """The training images of one member."""
     random = torch.Generator().manual_seed(seed)
     if method == "bagging":

@@ -16,8 +16,6 @@ from torch import nn
 
 from labkit import checks
 
-__all__ = ["Backbone", "FeatureNet", "LeNet", "SignatureNet", "SmallResNet"]
-
 
 class _EmbeddingNetwork(nn.Module):
     """What the networks have in common: check the images, compute `embed(images)`, normalize if asked to."""
@@ -104,14 +102,16 @@ class _ResidualBlock(nn.Module):
         self.first_norm = nn.BatchNorm2d(out_channels)
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Identity()
+        self.stride, self.shortcut = stride, nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.first_norm(self.first(x)))
-        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+        # Every stride-th pixel is taken before the 1×1 convolution, not by it: with few channels in channels_last, the
+        # strided one of oneDNN 3.13 writes beside its memory.
+        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
 class SmallResNet(_EmbeddingNetwork):
@@ -175,8 +175,6 @@ class SignatureNet(_EmbeddingNetwork):
 class MaxOut(nn.Module):
     """The largest of `pieces` linear units for each of `dim` outputs (Goodfellow et al. 2013; the head of paper 000).
 
-    (B, in_features) -> (B, dim). Each output is a convex, piecewise linear function of the features.
-
     >>> MaxOut(in_features=8, dim=2, pieces=3)(torch.zeros(5, 8)).shape
     torch.Size([5, 2])
     """
@@ -187,6 +185,7 @@ class MaxOut(nn.Module):
         self.linear = nn.Linear(in_features, dim * pieces)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, in_features) -> (B, dim)."""
         return self.linear(features).unflatten(1, (self.dim, self.pieces)).amax(dim=2)
 
 

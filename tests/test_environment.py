@@ -106,17 +106,28 @@ def imported(path):
             yield node.module.split(".")[0]
 
 
-@pytest.mark.parametrize(("folder", "group"), [("labkit", "dependencies"), ("tests", "test"), ("benchmarks", "test")])
+FOLDERS = {
+    "labkit": "dependencies",
+    "experiments": "dependencies",
+    "course": "dependencies",
+    "tools": "test",
+    "tests": "test",
+}
+
+
+@pytest.mark.parametrize(("folder", "group"), FOLDERS.items())
 def test_whatever_is_imported_is_declared(folder, group):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     texts = project["dependencies"] + (project["optional-dependencies"]["test"] if group == "test" else [])
     # What comes with a declared package and is part of its interface.
     through = {"scikit-learn": {"scipy"}, "ipykernel": {"ipython", "jupyter-client"}, "jupyterlab": {"jupyter-server"}}
+    through["ipywidgets"] = {"traitlets"}
     names = {canonicalize_name(Requirement(text).name) for text in texts}
     names |= {other for name in names for other in through.get(name, ())}
-    own = {"labkit", *(path.stem for path in (ROOT / folder).glob("*.py"))}
-    homes = packages_distributions()
-    for path in (ROOT / folder).rglob("*.py"):
+    own = {*FOLDERS, *(path.stem for path in (ROOT / "tests" / "support").glob("*.py"))}
+    homes, files = packages_distributions(), list((ROOT / folder).rglob("*.py"))
+    assert files
+    for path in files:
         for module in set(imported(path)) - own - sys.stdlib_module_names:
             distributions = {canonicalize_name(name) for name in homes.get(module, [module])}
             assert distributions & names, f"{path.name} imports {module}, which pyproject.toml does not declare"

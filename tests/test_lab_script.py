@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.__main__ import main as tools_main
+
 ROOT = Path(__file__).resolve().parents[1]
 Version = namedtuple("Version", "major minor micro")
 
@@ -32,14 +34,12 @@ def lab(tmp_path, monkeypatch):
         return True
 
     monkeypatch.setattr(module, "install", install)
-    monkeypatch.setattr("venv.EnvBuilder.create", lambda self, folder: make_venv(module))
+    monkeypatch.setattr("venv.EnvBuilder.create", lambda self, folder: make_venv(module, folder))
     return module
 
 
-def make_venv(lab):
-    if lab.VENV.exists():
-        shutil.rmtree(lab.VENV)
-    lab.PYTHON.parent.mkdir(parents=True)
+def make_venv(lab, folder):
+    (folder / lab.PYTHON.relative_to(lab.VENV)).parent.mkdir(parents=True)  # fails where an old one is left
     lab.PYTHON.write_text("", encoding="utf-8")
 
 
@@ -134,13 +134,89 @@ def test_disk_full_during_the_installation(lab, monkeypatch):
         lab.set_up()
 
 
-def test_venv_that_cannot_be_removed(lab, monkeypatch):
+def test_venv_that_cannot_be_made(lab, monkeypatch):
     def busy(self, folder):
         raise PermissionError("in use")
 
     monkeypatch.setattr("venv.EnvBuilder.create", busy)
     with pytest.raises(SystemExit, match="in use"):
         lab.set_up()
+
+
+def outdated(lab):
+    """A finished set-up with a file of the user's, then other requirements."""
+    lab.set_up()
+    (lab.VENV / "mine.txt").write_text("mine", encoding="utf-8")
+    lab.REQUIREMENTS.write_text("torch==2\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("fault", ["no network", "no environment"])
+def test_an_old_set_up_goes_on_when_no_new_one_can_be_made(lab, monkeypatch, capsys, fault):
+    outdated(lab)
+    if fault == "no network":
+        monkeypatch.setattr(lab, "install", lambda *arguments: False)
+    else:
+        monkeypatch.setattr("venv.EnvBuilder.create", lambda self, folder: make_half(folder))
+    lab.set_up()
+    assert "Going on with the old set-up" in capsys.readouterr().out
+    assert (lab.VENV / "mine.txt").exists() and lab.PYTHON.exists() and not lab.is_ready()
+    assert [path.name for path in lab.ROOT.glob(".venv*")] == [".venv"]
+    with pytest.raises(SystemExit):
+        lab.set_up(go_on=False)
+    assert (lab.VENV / "mine.txt").exists()
+
+
+def make_half(folder):
+    folder.mkdir()
+    raise OSError("no room")
+
+
+def test_ctrl_c_brings_the_old_set_up_back(lab, monkeypatch):
+    outdated(lab)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lab.set_up()
+    assert (lab.VENV / "mine.txt").exists()
+
+
+def test_an_old_set_up_is_gone_when_the_new_one_works(lab):
+    outdated(lab)
+    lab.set_up()
+    assert lab.is_ready() and not (lab.VENV / "mine.txt").exists()
+    assert [path.name for path in lab.ROOT.glob(".venv*")] == [".venv"]
+
+
+def test_a_kill_in_the_middle_leaves_the_old_set_up_where_the_next_attempt_finds_it(lab, monkeypatch):
+    outdated(lab)
+    lab.VENV.rename(lab.ROOT / ".venv.old")
+    lab.VENV.mkdir()
+    monkeypatch.setattr(lab, "install", lambda *arguments: False)
+    lab.set_up()
+    assert (lab.VENV / "mine.txt").exists()
+
+
+def test_too_little_room_for_two_is_said_and_deletes_nothing(lab, monkeypatch):
+    outdated(lab)
+    monkeypatch.setattr(lab, "GIGABYTES", 10**9)
+    with pytest.raises(SystemExit, match=r"(?s)beside the old one.*delete the old one yourself"):
+        lab.set_up()
+    assert (lab.VENV / "mine.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_linked_venv_stays_a_link(lab, tmp_path):
+    place = tmp_path / "elsewhere" / "big"
+    place.parent.mkdir()
+    lab.VENV.symlink_to(place)
+    lab.set_up()
+    assert lab.is_ready() and lab.VENV.is_symlink() and (place / lab.STAMP.name).exists()
+    lab.REQUIREMENTS.write_text("torch==2\n", encoding="utf-8")
+    lab.set_up()
+    assert lab.is_ready() and lab.VENV.is_symlink() and [path.name for path in place.parent.iterdir()] == ["big"]
 
 
 def test_pip_is_the_fallback_for_uv(tmp_path, monkeypatch):
@@ -161,9 +237,12 @@ def test_pip_is_the_fallback_for_uv(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], [("labkit", "open")]),
-        (["present", "04"], [("labkit", "present", "04")]),
-        (["help"], [("labkit", "--help")]),
+        ([], [("course", "open")]),
+        (["present", "04"], [("course", "present", "04")]),
+        (["help"], [("course", "--help")]),
+        (["bench", "losses"], [("tools", "bench", "losses")]),
+        (["mutants", "--sample", "9"], [("tools", "mutants", "--sample", "9")]),
+        (["breaks", "04"], [("tools", "breaks", "04")]),
         (["test", "-k", "claims"], [("pytest", "-k", "claims")]),
     ],
 )
@@ -172,6 +251,10 @@ def test_commands_are_passed_on(lab, monkeypatch, arguments, expected):
     monkeypatch.setattr(lab, "run", lambda *command, folder=None: calls.append(command) or 0)
     assert lab.main(arguments) == 0
     assert calls == expected
+
+
+def test_every_tool_is_a_command_of_lab_py(lab):
+    assert sorted(lab.TOOLS) == sorted(tools_main.commands)
 
 
 @pytest.mark.parametrize("failing", ["check", "format", "pytest", None])
@@ -185,6 +268,16 @@ def test_any_failing_part_fails_the_test_command(lab, monkeypatch, failing):
     monkeypatch.setattr(lab, "run", run)
     assert lab.main(["test"]) == (0 if failing is None else 3)
     assert [command[0] for command in calls] == ["ruff", "ruff", "pytest"]
+
+
+def test_no_file_of_the_folder_is_run(lab, monkeypatch, tmp_path, capfd):
+    """Somebody stands in a folder of submissions, or has a random.py of their own."""
+    monkeypatch.setattr(lab, "PYTHON", Path(sys.executable))
+    monkeypatch.chdir(tmp_path)
+    for name in ("click", "random", "course"):
+        Path(f"{name}.py").write_text("print('ran a file of the folder')", encoding="utf-8")
+    assert lab.run("course", "--version") == 0
+    assert "ran a file" not in capfd.readouterr().out
 
 
 def test_the_exit_status_of_the_program_comes_back(lab, monkeypatch):
@@ -205,6 +298,6 @@ def test_ctrl_c_waits_for_the_program_to_end(lab, tmp_path):
     )
     code = (
         "import sys; sys.path.insert(0, '.'); import lab, pathlib;"
-        "lab.PYTHON = pathlib.Path(sys.executable); sys.exit(lab.run('slow'))"
+        "lab.PYTHON = pathlib.Path(sys.executable); sys.exit(lab.run('slow', folder='.'))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 7

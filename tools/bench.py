@@ -1,4 +1,4 @@
-"""labkit bench: runs the rows of benchmarks/*.py and keeps them as data.
+"""python lab.py bench: runs the rows of tools/benchmarks/*.py and keeps them as data.
 
 A benchmark is a file with a function `rows()` that returns dictionaries of plain values: "name", "ratio" against a
 peer measured in the same rounds, "goal", and whatever else tells how it was measured. "ours_mib", "peer_mib" and
@@ -52,11 +52,21 @@ def _number(value):
 
 
 def record(results, path):
-    """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay."""
+    """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay.
+
+    The file is replaced as a whole: a full disk, or a stop on the way, leaves the old one. Raises ValueError for a file
+    that is there and holds no record.
+    """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         kept = {}
     kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8", newline="\n")
+    text = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    part = path.with_name(f"{path.name}.tmp")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

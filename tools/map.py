@@ -1,7 +1,7 @@
-"""The map, lab → notebook → code → lines: README's table is the one that is kept by hand, all else is counted from it.
+"""The map, lab → notebook → code → lines: README's table is kept by hand, and all else is counted from it.
 
-A row of that table links the lab's notebook and the files that it teaches; rows called "all" have what all labs share. A
-path that ends in / stands for the Python files below it. `python -m tools map` counts the lines again, and writes the
+A row of that table links the lab's notebook and the files that it teaches; rows called "all" have what all labs share.
+A path that ends in / stands for the Python files below it. `python -m tools map` counts the lines again, and writes the
 same map into the docstring of labkit/__init__.py.
 """
 

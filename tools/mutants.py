@@ -1,13 +1,13 @@
-"""labkit mutants: do the tests notice when the code is wrong? Mutation testing of the losses and what goes with them.
+"""python lab.py mutants: do the tests notice when the code is wrong? Mutation testing of losses and what they use.
 
 mutmut (a test dependency) makes mutants, copies of a function with one small change: a + for a -, a < for a ≤, another
 constant, an argument less. A mutant is killed if a test fails with it. What survives is a change that no test notices:
 a test is missing, or the change makes no difference.
 
-Each module is mutated in a temporary copy of the tree, against its own tests, tests/test_<module>.py. mutmut forks a
-process for each mutant, from one that has made all the imports; it needs Linux, macOS or WSL. Code outside functions,
-and functions with decorators other than torch.no_grad, are not mutated. All runs on the CPU: a change that only a GPU
-would show, such as a device left out, survives.
+Each module is mutated in a temporary copy of the tree, against its own tests: tests/labkit/losses/test_center.py for
+labkit/losses/center.py. mutmut forks a process for each mutant, from one that has made all the imports; it needs Linux,
+macOS or WSL. Code outside functions, and functions with decorators other than torch.no_grad, are not mutated. All runs
+on the CPU: a change that only a GPU would show, such as a device left out, survives.
 """
 
 import json
@@ -22,7 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("losses/*.py", "embeddings.py", "centroids.py", "distancing.py", "evaluation.py")
+MODULES = (
+    "losses/*.py",
+    "embeddings.py",
+    "centroids.py",
+    "distancing.py",
+    "evaluation.py",
+    "neighbors.py",
+    "verification.py",
+)
 GOAL = 0.9
 
 # The copy gets its own settings: the course's own let pytest run the notebooks.
@@ -31,13 +39,16 @@ PYPROJECT = """\
 source_paths = ["labkit"]
 only_mutate = ["{source}"]
 also_copy = ["conftest.py"]
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "--import-mode=importlib"]
 pytest_add_cli_args_test_selection = ["{tests}"]
 process_isolation = "forkserver"
 debug = true
 use_git_change_detection = false
 timeout_constant = 10.0
 timeout_multiplier = 3.0
+
+[tool.pytest.ini_options]
+pythonpath = [".", "tests/support"]
 """
 
 # A kill must not be chance, and a failing example needs no shrinking. Torch must be warm before the processes are
@@ -125,6 +136,11 @@ def modules(names=()):
     return found
 
 
+def tests_of(path):
+    """Where the tests of a module lie: tests/ mirrors the packages."""
+    return ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.stem}.py")
+
+
 def measure(path, sample=None, seed=0, processes=None):
     """Runs the mutants of one module, or a random sample of them, and returns a Result.
 
@@ -134,7 +150,7 @@ def measure(path, sample=None, seed=0, processes=None):
     """
     if sys.platform == "win32":
         raise ValueError("mutmut needs fork, which Windows does not have; it runs in WSL")
-    tests = ROOT / "tests" / f"test_{path.stem}.py"
+    tests = tests_of(path)
     if not tests.exists():
         raise ValueError(f"{_name(path)} has no tests of its own: there is no {tests.relative_to(ROOT)}")
     with tempfile.TemporaryDirectory(prefix="labkit-mutants-") as folder:

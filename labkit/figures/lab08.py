@@ -1,6 +1,7 @@
 """Pictures of lab 08: charges on a sphere, and targets with a margin and what they decide."""
 
 from collections.abc import Callable
+from functools import partial
 
 import ipywidgets
 import numpy as np
@@ -14,7 +15,7 @@ from labkit.figures.drawing import Arrays, array, arrays, items, new_axes, new_p
 from labkit.figures.embedding import gallery, globe, graticule, project
 from labkit.figures.live import Live, live
 from labkit.figures.style import BLUE, INK, ORANGE, OUTLINE, RED, looks, styled
-from labkit.losses import AMSoftmaxLoss, ArcFaceLoss, LSoftmaxLoss
+from labkit.losses.softmax import additive, additive_angle, psi
 
 REGIONS = ListedColormap(["#e4e6e9", "#b3d3ef", "#f3c4ba"])  # the gap, class 1, class 2
 
@@ -123,9 +124,9 @@ def margin_rules(times: int = 4, cosine: float = 0.35, angle: float = 0.5) -> di
     """
     rules = {
         "softmax: cos θ": torch.clone,
-        f"L-, A-Softmax: ψ(θ), m = {times}": LSoftmaxLoss(2, 2, times).target_cosine,
-        f"AM-Softmax: cos θ - {cosine:g}": AMSoftmaxLoss(2, 2, cosine).target_cosine,
-        f"ArcFace: cos(θ + {angle:g})": ArcFaceLoss(2, 2, angle).target_cosine,
+        f"L-, A-Softmax: ψ(θ), m = {times}": partial(psi, margin=times),
+        f"AM-Softmax: cos θ - {cosine:g}": partial(additive, margin=cosine),
+        f"ArcFace: cos(θ + {angle:g})": partial(additive_angle, margin=angle),
     }
     return rules
 

@@ -15,8 +15,7 @@ class CenterLoss(torch.nn.Module):
     With a radius, embeddings within it are left alone; the distance in the hinge is not squared (paper 000, equation 9,
     which compares a squared distance with an unsquared radius, put right).
 
-    The centers are no parameters. They follow the embeddings by the paper's own rule (equation 4), in `update`, which
-    `fit` calls after each step:
+    The centers are no parameters. They follow the embeddings by the paper's own rule (equation 4), in `update`:
 
         c_j ← c_j - rate · Σ_{i: y_i = j} (c_j - x_i) / (1 + n_j),      n_j: how many rows of the batch have label j
 
@@ -27,24 +26,28 @@ class CenterLoss(torch.nn.Module):
         1. radius: default 0, at least 0.
 
     The buffer `centers` (C, D) starts at zero, so that all processes start from the same.
+
+    >>> loss, points, labels = CenterLoss(num_classes=2, dim=2), torch.tensor([[3.0, 4.0]]), torch.tensor([1])
+    >>> loss(points, labels)
+    tensor(12.5000)
+    >>> loss.update(points, labels)
+    >>> loss.centers
+    tensor([[0.0000, 0.0000],
+            [0.7500, 1.0000]])
     """
 
-    def __init__(self, num_classes, dim, rate=0.5, radius=0.0):
+    def __init__(self, num_classes: int, dim: int, rate: float = 0.5, radius: float = 0.0):
         super().__init__()
         self.num_classes = checks.whole("num_classes", num_classes)
         self.dim = checks.whole("dim", dim)
         self.rate = checks.non_negative("rate", rate)
         if self.rate > 1:
-            raise ValueError(f"rate must be at most 1, got {rate!r}: the centers would jump past the embeddings")
+            raise ValueError(f"rate: got {rate!r}, expected at most 1: the centers would jump past the embeddings")
         self.radius = checks.non_negative("radius", radius)
         self.register_buffer("centers", torch.zeros(num_classes, dim))
 
-    def forward(self, embeddings, labels):
-        """Returns a scalar: float64 for float64 embeddings, else float32.
-
-        embeddings: (B, D) floating point. labels: (B,) int64 in 0..C-1. An empty batch gives a zero that is connected
-        to the graph. Raises ValueError for bad input (labkit.checks).
-        """
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
         own_centers = self.centers[labels]
         if self.radius == 0:
@@ -53,21 +56,21 @@ class CenterLoss(torch.nn.Module):
             squares = torch.relu(paired_distances(embeddings, own_centers) - self.radius).square()
         return squares.sum() / 2 / max(len(labels), 1)
 
-    def update(self, embeddings, labels):
+    @torch.no_grad()
+    def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Moves the centers of the classes that occur in the batch; the others stay.
 
-        embeddings: (B, D). labels: (B,) int64 in 0..C-1. In several processes every one must give the whole batch, as
-        `fit` does; the centers of the first process then are everybody's, so that rounding cannot set them apart.
+        In several processes every one must give the whole batch, as `fit` does; the centers of the first process then
+        are everybody's, so that rounding cannot set them apart.
         """
-        with torch.no_grad():
-            checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
-            difference = self.centers[labels] - embeddings.to(self.centers.dtype)
-            pull = torch.zeros_like(self.centers).index_add_(0, labels, difference)
-            ones = torch.ones_like(difference[:, :1])  # not bincount, for which a GPU would be waited for
-            counts = torch.zeros_like(self.centers[:, :1]).index_add_(0, labels, ones)
-            self.centers -= self.rate * pull / (1 + counts)
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.broadcast(self.centers, src=0)
+        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
+        difference = self.centers[labels] - embeddings.to(self.centers.dtype)
+        pull = torch.zeros_like(self.centers).index_add_(0, labels, difference)
+        ones = torch.ones_like(difference[:, :1])  # not bincount, for which a GPU would be waited for
+        counts = torch.zeros_like(self.centers[:, :1]).index_add_(0, labels, ones)
+        self.centers -= self.rate * pull / (1 + counts)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast(self.centers, src=0)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"num_classes={self.num_classes}, dim={self.dim}, rate={self.rate}, radius={self.radius}"

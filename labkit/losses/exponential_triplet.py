@@ -35,20 +35,27 @@ class ExponentialTripletLoss(torch.nn.Module):
         1 - cos(x, y) with d_max = 2 for any radius, where a zero row has cosine 0 to every other.
     delta: the barrier goes on as its tangent from t = 1 - delta; see `barrier`.
 
+    Embeddings farther apart than d_max are allowed. Two rows in the same place have no direction to be pushed in: their
+    gradient is 0.
+
     Source: paper 000, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
     diameter of equation 3 is overlap·d_max/num_classes.
+
+    >>> points, labels = torch.tensor([[0.0], [1.0], [0.4]]), torch.tensor([3, 3, 0])
+    >>> ExponentialTripletLoss(num_classes=4, overlap=1)(points, labels)  # p = 0.5, q = 0.2 and 0.3, c_n = 0.25
+    tensor(1.1190)
     """
 
     def __init__(
         self,
-        num_classes,
-        overlap=1.5,
-        radius=1.0,
-        positive_weight=1.0,
-        negative_weight=1.0,
-        reduction="pair",
-        distance="euclidean",
-        delta=1e-2,
+        num_classes: int,
+        overlap: float = 1.5,
+        radius: float = 1.0,
+        positive_weight: float = 1.0,
+        negative_weight: float = 1.0,
+        reduction: str = "pair",
+        distance: str = "euclidean",
+        delta: float = 1e-2,
     ):
         super().__init__()
         self.num_classes = checks.whole("num_classes", num_classes)
@@ -56,9 +63,8 @@ class ExponentialTripletLoss(torch.nn.Module):
         self.diameter = self.overlap / self.num_classes  # c_n
         if self.diameter >= 1:
             raise ValueError(
-                f"overlap must be less than num_classes, {self.num_classes}, got {overlap!r}: a class may then be as "
-                "wide as the largest distance there is, so that no positive pair is ever too far apart, and the "
-                "positive term is 0 for every batch"
+                f"overlap: got {overlap!r}, expected less than num_classes, {self.num_classes}: a class may then be as "
+                "wide as the largest distance there is, so that the positive term is 0 for every batch"
             )
         if self.diameter > 0.5:
             warnings.warn(
@@ -73,14 +79,8 @@ class ExponentialTripletLoss(torch.nn.Module):
         self.distance = checks.one_of("distance", distance, ("euclidean", "squared", "cosine"))
         self.delta = _checked_delta(delta)
 
-    def forward(self, embeddings, labels):
-        """Returns a scalar: float64 for float64 embeddings, else float32.
-
-        embeddings: (B, D) floating point. labels: (B,) int64 in 0..num_classes-1. A kind of pair that the batch lacks
-        adds a zero that is connected to the graph. Embeddings farther apart than d_max are allowed: the tangent of the
-        barrier goes on. Two rows in the same place have no direction to be pushed in: their gradient is 0. Raises
-        ValueError for bad input (labkit.checks).
-        """
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a scalar. A kind of pair that the batch lacks adds 0."""
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes)
         d = self._normalized_distances(embeddings)
         same = labels[:, None] == labels[None, :]
@@ -110,7 +110,7 @@ class ExponentialTripletLoss(torch.nn.Module):
         d = pairwise_distances(rows, squared=True) / 2 + missing[:, None] + missing[None, :]
         return d.fill_diagonal_(0) / 2
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"num_classes={self.num_classes}, overlap={self.overlap}, radius={self.radius}, "
             f"positive_weight={self.positive_weight}, negative_weight={self.negative_weight}, "
@@ -118,16 +118,19 @@ class ExponentialTripletLoss(torch.nn.Module):
         )
 
 
-def barrier(t, delta=1e-2):
+def barrier(t: torch.Tensor, delta: float = 1e-2) -> torch.Tensor:
     """φ(t) = -log(1 - t) up to t = 1 - delta, then its tangent there: -log(delta) + (t - (1 - delta))/delta.
 
     t: floating-point tensor of any shape, usually from 0 on; elementwise. delta: where the tangent takes over, between
         0 and 1; no slope is steeper than 1/delta. Continuous with its first derivative, finite for every finite t: the
         authors' log(1 - t + 1e-20) has slope 1e20 at t = 1 in float64, and is NaN beyond.
     Raises ValueError if t is no such tensor or delta is not between 0 and 1.
+
+    >>> barrier(torch.tensor([0.0, 0.5, 1.0]))  # 0, log 2, and on the tangent log 100 + 1
+    tensor([0.0000, 0.6931, 5.6052])
     """
     if not isinstance(t, torch.Tensor) or not t.is_floating_point():
-        raise ValueError(f"t must be a floating-point tensor, got {checks.describe(t)}")
+        raise ValueError(f"t: got {checks.describe(t)}, expected a floating-point tensor")
     delta = _checked_delta(delta)
     bend = 1 - delta
     inside = t <= bend
@@ -137,5 +140,5 @@ def barrier(t, delta=1e-2):
 
 def _checked_delta(delta):
     if not isinstance(delta, numbers.Real) or not 0 < delta < 1:
-        raise ValueError(f"delta must be a number between 0 and 1, both excluded, got {delta!r}")
+        raise ValueError(f"delta: got {delta!r}, expected a number between 0 and 1, both excluded")
     return float(delta)

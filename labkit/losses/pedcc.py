@@ -5,7 +5,7 @@ import torch
 from labkit import checks
 from labkit.distances import cosine_similarities, paired_distances, result_dtype
 from labkit.embeddings import l2
-from labkit.losses.softmax import margin_cross_entropy
+from labkit.losses.softmax import margin_loss
 
 
 class PEDCCLoss(torch.nn.Module):
@@ -22,21 +22,34 @@ class PEDCCLoss(torch.nn.Module):
         embeddings: log(1 + (C-1)·exp(-s (C/(C-1) - m))), 0.53 for C = 100.
     root: the paper's n, a whole number, default 1. ε keeps the slope finite at M = 0.
     weight: of the second term, the paper's λ, default 1, at least 0.
-    learnable: False, and the centroids are a buffer; True, and they are a parameter, which `update`, called by `fit`
-        after each step, brings back to length 1. Let the optimizer hold it without weight decay and momentum.
+    learnable: False, and the centroids are a buffer; True, and they are a parameter, which `update` brings back to
+        length 1. Let the optimizer hold it without weight decay and momentum.
     normalize: True, and the second term has x̂; False, and it has x itself.
+
+    >>> loss = PEDCCLoss(torch.eye(2), margin=0, scale=1)
+    >>> loss(torch.tensor([[0.0, 5.0]]), torch.tensor([0]))  # log(1 + e), and ½‖(0, 1) - (1, 0)‖² = 1
+    tensor(2.3133)
     """
 
     EPSILON = 1e-6
 
-    def __init__(self, centroids, margin=0.35, scale=7.5, root=1, weight=1.0, learnable=False, normalize=True):
+    def __init__(
+        self,
+        centroids: torch.Tensor,
+        margin: float = 0.35,
+        scale: float = 7.5,
+        root: int = 1,
+        weight: float = 1.0,
+        learnable: bool = False,
+        normalize: bool = True,
+    ):
         super().__init__()
         checks.matrix("centroids", centroids)
         checks.finite("centroids", centroids)
         lengths = torch.linalg.vector_norm(centroids, dim=1)
         if not torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3):
             worst = lengths[(lengths - 1).abs().argmax()].item()
-            raise ValueError(f"centroids must have rows of length 1, got {worst:.4g}")
+            raise ValueError(f"centroids: got a row of length {worst:.4g}, expected rows of length 1")
         self.margin = checks.non_negative("margin", margin)
         self.scale = checks.positive("scale", scale)
         self.root = checks.whole("root", root)
@@ -49,46 +62,42 @@ class PEDCCLoss(torch.nn.Module):
         else:
             self.register_buffer("centroids", centroids)
 
-    def forward(self, embeddings, labels):
-        """Returns a scalar: float64 for float64 embeddings, else float32.
-
-        embeddings: (B, D) floating point. labels: (B,) int64 in 0..C-1. An empty batch gives a zero that is connected
-        to the graph. Raises ValueError for bad input (labkit.checks).
-        """
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a scalar."""
         num_classes, dim = self.centroids.shape
         checks.embeddings_and_labels(embeddings, labels, num_classes=num_classes, dim=dim)
         x = embeddings.to(result_dtype(embeddings))
         if len(labels) == 0:
             return self.scores(x).sum()
         cosines = cosine_similarities(x, self.centroids)
-        angular = margin_cross_entropy(cosines, labels, lambda cosine: cosine - self.margin, self.scale)
+        angular = margin_loss(lambda cosine: cosine - self.margin, self.scale, cosines, labels)
         if self.weight == 0:
             return angular
         mean = self.mean_distance(x, labels)
         return angular + self.weight * ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
 
-    def scores(self, embeddings):
+    def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
         """scale·cos θ_j, (B, C), for prediction."""
         return self.scale * cosine_similarities(embeddings, self.centroids)
 
-    def mean_distance(self, embeddings, labels):
+    def mean_distance(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """M, the mean over the batch of half the squared distance to the own centroid, a scalar."""
         x = embeddings.to(result_dtype(embeddings))
         return paired_distances(l2(x) if self.normalize else x, self.centroids[labels], squared=True).mean() / 2
 
-    def update(self, embeddings, labels):
+    @torch.no_grad()
+    def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Brings learnable centroids back to length 1; the batch does not matter."""
-        with torch.no_grad():
-            if self.learnable:
-                self.centroids.copy_(l2(self.centroids))
+        if self.learnable:
+            self.centroids.copy_(l2(self.centroids))
 
-    def drift(self):
+    @torch.no_grad()
+    def drift(self) -> torch.Tensor:
         """How far each centroid has been learned away from where it started: the angle in degrees, (C,)."""
-        with torch.no_grad():
-            chord = paired_distances(l2(self.centroids), l2(self.start))
-            return 2 * torch.rad2deg(torch.asin((chord / 2).clamp(max=1)))
+        chord = paired_distances(l2(self.centroids), l2(self.start))
+        return 2 * torch.rad2deg(torch.asin((chord / 2).clamp(max=1)))
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         classes, dim = self.centroids.shape
         return (
             f"num_classes={classes}, dim={dim}, margin={self.margin}, scale={self.scale}, root={self.root}, "

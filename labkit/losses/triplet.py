@@ -1,4 +1,4 @@
-"""The triplet loss, four ways to choose the triplets of a batch, and a count of them (lab 04).
+"""The triplet loss, three ways to choose the triplets of a batch, and a count of them (lab 04).
 
 A triplet is an anchor a, a positive p (another row with a's label) and a negative n (a row with another label). Its
 loss is the hinge
@@ -15,64 +15,70 @@ from dataclasses import dataclass
 import torch
 
 from labkit import checks
-from labkit.distances import paired_distances, pairwise_distances
+from labkit.distances import pairwise_distances
 
 
 class TripletLoss(torch.nn.Module):
-    """The mean hinge over the triplets that `mining` takes from the batch.
+    """The mean hinge over the active ones of the triplets that `mining` takes from the batch.
 
     margin: by how much a negative shall be farther than a positive, default 0.2, at least 0; a squared distance if
         squared=True.
     mining:
-        "all"           every triplet (Hermans, Beyer, Leibe 2017: batch all).
-        "hard"          for every anchor its farthest positive and its nearest negative (the same paper: batch hard).
-        "semihard"      for every anchor and positive the nearest negative that is farther than the positive; if none
-                        is, the farthest negative (FaceNet as TensorFlow Addons and sentence-transformers read it; both
-                        average over "all").
-        "semihard_all"  every triplet with d(a,p) < d(a,n) < d(a,p) + margin (what pytorch-metric-learning calls
-                        semihard).
-    squared: squared distances in the hinge, as in FaceNet (Schroff, Kalenichenko, Philbin 2015, section 3.1).
-    average: "active" divides by the number of mined triplets that are active, "all" by the number of all mined
-        triplets. A divisor is a constant to the gradient.
+        "all"       every triplet (Hermans, Beyer, Leibe 2017: batch all, the mean over those above 0).
+        "hard"      for every anchor its farthest positive and its nearest negative (the same paper: batch hard). The
+                    paper takes the mean over all anchors; here an anchor whose hinge is 0 does not count.
+        "semihard"  for every anchor and positive the nearest negative that is farther than the positive. FaceNet
+                    (Schroff, Kalenichenko, Philbin 2015, section 3.2) also bounds it from above, d(a,n) < d(a,p) +
+                    margin: beyond, the hinge is 0, and does not count here. Where no negative is farther, the farthest
+                    one is taken, as in TensorFlow Addons and sentence-transformers (which take the mean over all
+                    pairs of anchor and positive): a hard triplet, which FaceNet's rule would leave out.
+    squared: squared distances in the hinge, as in FaceNet (section 3.1).
 
+    The number of active triplets is a constant to the gradient. A batch without an active triplet has the loss 0.
     Exact in O(B² log B) time and O(B²) memory whatever the mining.
+
+    >>> points, labels = torch.tensor([[0.0], [1.0], [1.5], [3.0]]), torch.tensor([0, 0, 1, 1])
+    >>> TripletLoss(margin=1)(points, labels)  # five of eight triplets are active: (0.5 + 1.5 + 1 + 2 + 0.5)/5
+    tensor(1.1000)
     """
 
-    def __init__(self, margin=0.2, mining="all", squared=False, average="active"):
+    def __init__(self, margin: float = 0.2, mining: str = "all", squared: bool = False):
         super().__init__()
         self.margin = checks.non_negative("margin", margin)
         self.mining = checks.one_of("mining", mining, tuple(_MINING))
         self.squared = squared
-        self.average = checks.one_of("average", average, ("active", "all"))
 
-    def forward(self, embeddings, labels):
-        """Returns a scalar: float64 for float64 embeddings, else float32.
-
-        embeddings: (B, D) floating point. labels: (B,) int64. A batch without a triplet (one class, or one sample a
-        class), or without an active one, gives a zero that is connected to the graph. Raises ValueError for bad input
-        (labkit.checks).
-        """
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels)
+        distances = pairwise_distances(embeddings, squared=self.squared)
         if len(labels) == 0:
-            return pairwise_distances(embeddings).sum()
+            return distances.sum()
         positive, negative = _partners(labels)
-        total, active, mined = _MINING[self.mining](embeddings, positive, negative, self.margin, self.squared)
-        return total / (active if self.average == "active" else mined).clamp(min=1)
+        total, active = _MINING[self.mining](distances, positive, negative, self.margin)
+        return total / active.clamp(min=1)
 
-    def extra_repr(self):
-        return f"margin={self.margin}, mining={self.mining!r}, squared={self.squared}, average={self.average!r}"
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, mining={self.mining!r}, squared={self.squared}"
 
 
 @dataclass(frozen=True)
 class TripletCounts:
-    """How many triplets of a batch are easy, semi-hard and hard. The three sum to the number of all triplets."""
+    """How many triplets of a batch are easy, semi-hard and hard. The three sum to the number of all triplets.
+
+    >>> TripletCounts(easy=3, semihard=3, hard=2).hard
+    2
+    """
 
     easy: int
     semihard: int
     hard: int
 
 
-def count_triplets(embeddings, labels, margin=0.2, squared=False):
+@torch.no_grad()
+def count_triplets(
+    embeddings: torch.Tensor, labels: torch.Tensor, margin: float = 0.2, squared: bool = False
+) -> TripletCounts:
     """Counts the triplets of a batch by how far the negative is (FaceNet, section 3.2). Each is of exactly one kind:
 
         hard       d(a,n) < d(a,p)                    the negative is nearer than the positive
@@ -81,16 +87,18 @@ def count_triplets(embeddings, labels, margin=0.2, squared=False):
 
     embeddings: (B, D). labels: (B,) int64. squared: compare squared distances. Returns TripletCounts. O(B² log B) time;
     a GPU is waited for. Raises ValueError for bad input.
+
+    >>> count_triplets(torch.tensor([[0.0], [1.0], [1.5], [3.0]]), torch.tensor([0, 0, 1, 1]), margin=1)
+    TripletCounts(easy=3, semihard=3, hard=2)
     """
     checks.embeddings_and_labels(embeddings, labels, wait=True)
     margin = checks.non_negative("margin", margin)
     positive, negative = _partners(labels)
-    with torch.no_grad():
-        distances = pairwise_distances(embeddings, squared=squared)
-        negatives, _ = _sorted_negatives(distances, negative)
-        hard = _number_below(negatives, distances, positive).sum().item()
-        not_easy = _number_below(negatives, distances + margin, positive).sum().item()
-    number = _number_of_triplets(positive, negative).item()
+    distances = pairwise_distances(embeddings, squared=squared)
+    negatives = _sorted_negatives(distances, negative)
+    hard = _number_below(negatives, distances, positive).sum().item()
+    not_easy = _number_below(negatives, distances + margin, positive).sum().item()
+    number = (positive.sum(1) * negative.sum(1)).sum().item()
     return TripletCounts(easy=number - not_easy, semihard=not_easy - hard, hard=hard)
 
 
@@ -100,88 +108,52 @@ def _partners(labels):
     return same.clone().fill_diagonal_(False), ~same
 
 
-def _number_of_triplets(positive, negative):
-    return (positive.sum(1) * negative.sum(1)).sum()
-
-
 def _sorted_negatives(distances, negative):
-    """Every anchor's distances to its negatives, ascending, then infinity; and the columns they are from."""
-    # The bits of floats that are not negative, read as whole numbers, are in the same order, and a CPU sorts whole
-    # numbers in half the time.
-    whole = torch.int64 if distances.dtype == torch.float64 else torch.int32
-    bits, columns = distances.masked_fill(~negative, math.inf).view(whole).sort(dim=1)
-    return bits.view(distances.dtype), columns
+    """Every anchor's distances to its negatives, ascending; then infinity."""
+    return distances.masked_fill(~negative, math.inf).sort(dim=1, stable=True).values
 
 
 def _number_below(negatives, limits, positive, or_equal=False):
     """How many sorted negatives have d(a,n) < limits[a,p] (≤ if or_equal), for every anchor and positive; else 0."""
-    return torch.searchsorted(negatives, limits.masked_fill(~positive, -math.inf), right=or_equal)
+    limits = limits.detach().masked_fill(~positive, -math.inf)
+    return torch.searchsorted(negatives.detach(), limits, right=or_equal)
 
 
-# The four minings. Each returns the sum of the hinges, the number of active triplets and the number of mined ones.
+# The minings: functions of the distances, the two masks and the margin, all (B, B). They return the sum of the hinges
+# and how many of them are above 0.
 
 
-def _all(embeddings, positive, negative, margin, squared):
-    total, active = _sum_of_hinges(embeddings, positive, negative, margin, squared, farther_only=False)
-    return total, active, _number_of_triplets(positive, negative)
+def _all(distances, positive, negative, margin):
+    """The active negatives of a positive are the first k of the sorted ones. Their hinges, k·(d(a,p) + margin) minus
+    the sum of the k distances, need no triplets: only that sum, for every k once an anchor."""
+    negatives = _sorted_negatives(distances, negative)
+    limits = distances + margin
+    k = _number_below(negatives, limits, positive)
+    sums = torch.nn.functional.pad(negatives.cumsum(dim=1), (1, 0))
+    return (k * limits - sums.gather(1, k)).sum(), k.sum()
 
 
-def _semihard_all(embeddings, positive, negative, margin, squared):
-    total, active = _sum_of_hinges(embeddings, positive, negative, margin, squared, farther_only=True)
-    return total, active, active
+def _hard(distances, positive, negative, margin):
+    found = distances.detach()  # which two rows are chosen is a constant to the gradient
+    farthest_positive = found.masked_fill(~positive, -math.inf).argmax(dim=1, keepdim=True)
+    nearest_negative = found.masked_fill(~negative, math.inf).argmin(dim=1, keepdim=True)
+    anchors = positive.any(1, keepdim=True) & negative.any(1, keepdim=True)
+    differences = distances.gather(1, farthest_positive) - distances.gather(1, nearest_negative)
+    return _hinges(differences + margin, anchors)
 
 
-def _sum_of_hinges(embeddings, positive, negative, margin, squared, farther_only):
-    """The sum of the hinges of all active triplets, and their number; with farther_only, of those with d(a,n) > d(a,p).
-
-    Among the sorted negatives of an anchor, those that are active with a given positive stand side by side: two binary
-    searches find where they start and end. The sum of d(a,p) - d(a,n) + margin over all active triplets then needs no
-    triplets, only how often each distance occurs in it: d(a,p) once for every negative in its range, d(a,n) once for
-    every range that holds n. These counts are constants to the gradient, which is exact with them, because a hinge has
-    slope 1 or 0.
-    """
-    distances = pairwise_distances(embeddings, squared=squared)
-    with torch.no_grad():
-        negatives, columns = _sorted_negatives(distances, negative)
-        end = _number_below(negatives, distances + margin, positive)
-        if farther_only:  # minimum: rounding may make d + margin = d, and then the range is empty
-            start = _number_below(negatives, distances, positive, or_equal=True).minimum(end)
-        else:
-            start = torch.zeros_like(end)
-        # How many ranges hold a place: +1 where a range starts, -1 where it ends, and their running sum.
-        one = torch.ones((), dtype=torch.int32, device=end.device)
-        steps = torch.zeros(len(end), len(end) + 1, dtype=torch.int32, device=end.device)
-        steps.scatter_add_(1, start, one.expand_as(start)).scatter_add_(1, end, (-one).expand_as(end))
-        ranges = steps.cumsum(1, dtype=torch.int32)[:, :-1]
-        active = (end - start).sum()
-        counts = (end - start).to(distances.dtype).scatter_add_(1, columns, -ranges.to(distances.dtype))
-    return (counts * distances).sum() + margin * active.to(distances.dtype), active
+def _semihard(distances, positive, negative, margin):
+    negatives = _sorted_negatives(distances, negative)
+    not_farther = _number_below(negatives, distances, positive, or_equal=True)
+    last = (negative.sum(1, keepdim=True) - 1).clamp(min=0)
+    chosen = negatives.gather(1, not_farther.minimum(last))
+    return _hinges(distances - chosen + margin, positive)
 
 
-def _hard(embeddings, positive, negative, margin, squared):
-    with torch.no_grad():
-        distances = pairwise_distances(embeddings)
-        farthest_positive = distances.masked_fill(~positive, -math.inf).argmax(dim=1)
-        nearest_negative = distances.masked_fill(~negative, math.inf).argmin(dim=1)
-        mined = positive.any(1) & negative.any(1)
-    # Only 2B of the B² distances are in the loss; computing them once more spares the gradient the others.
-    embeddings = embeddings.to(distances.dtype)
-    to_positive = paired_distances(embeddings, embeddings[farthest_positive], squared=squared)
-    to_negative = paired_distances(embeddings, embeddings[nearest_negative], squared=squared)
-    hinge = torch.relu(to_positive - to_negative + margin).masked_fill(~mined, 0)
-    return hinge.sum(), (hinge > 0).sum(), mined.sum()
+def _hinges(values, mined):
+    """The sum of [value]₊ over the mined ones, and how many are above 0."""
+    hinges = values.relu().masked_fill(~mined, 0)
+    return hinges.sum(), (hinges > 0).sum()
 
 
-def _semihard(embeddings, positive, negative, margin, squared):
-    distances = pairwise_distances(embeddings, squared=squared)
-    with torch.no_grad():
-        negatives, columns = _sorted_negatives(distances, negative)
-        not_farther = _number_below(negatives, distances, positive, or_equal=True)
-        last = (negative.sum(1, keepdim=True) - 1).clamp(min=0)
-        chosen = columns.gather(1, not_farther.minimum(last))
-        mined = positive & negative.any(1, keepdim=True)
-    hinge = torch.relu(distances - distances.gather(1, chosen) + margin).masked_fill(~mined, 0)
-    return hinge.sum(), (hinge > 0).sum(), mined.sum()
-
-
-_MINING = {"all": _all, "hard": _hard, "semihard": _semihard, "semihard_all": _semihard_all}
+_MINING = {"all": _all, "hard": _hard, "semihard": _semihard}

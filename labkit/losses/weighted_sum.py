@@ -7,38 +7,42 @@ from labkit.distances import result_dtype
 
 
 class WeightedSum(torch.nn.Module):
-    """Σ weight · loss(embeddings, labels), a loss like any other:
-
-        WeightedSum({SoftmaxLoss(10, 2): 1.0, CenterLoss(10, 2): 0.01})
+    """Σ weight · loss(embeddings, labels), a loss like any other.
 
     losses: {loss: weight}, at least one; weights are finite numbers of at least 0. A loss with weight 0 is not
         computed, but it is updated. Parameters and buffers of the losses are those of the sum.
+
+    >>> from labkit.losses import CenterLoss, ContrastiveLoss
+    >>> loss = WeightedSum({ContrastiveLoss(margin=1): 1.0, CenterLoss(2, 1): 0.1})
+    >>> points, labels = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 0])
+    >>> loss(points, labels), loss.terms(points, labels)
+    (tensor(2.0500), [2.0, 0.5])
     """
 
-    def __init__(self, losses):
+    def __init__(self, losses: dict[torch.nn.Module, float]):
         super().__init__()
         if not isinstance(losses, dict) or not losses or not all(isinstance(k, torch.nn.Module) for k in losses):
-            raise ValueError(f"losses must be a dictionary {{loss: weight}} with at least one loss, got {losses!r}")
+            raise ValueError(f"losses: got {losses!r}, expected a dictionary {{loss: weight}} with at least one loss")
         self.weights = [checks.non_negative("losses", weight) for weight in losses.values()]
         self.losses = torch.nn.ModuleList(losses)
 
-    def forward(self, embeddings, labels):
-        """Returns a scalar. embeddings: (B, D). labels: (B,) int64. Raises what the losses raise."""
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the weighted sum, a scalar. Raises what the losses raise."""
         checks.matrix("embeddings", embeddings)
         zero = embeddings[:0].to(result_dtype(embeddings)).sum()  # connected to the graph, also if all weights are 0
         pairs = zip(self.losses, self.weights, strict=True)
         return sum((weight * loss(embeddings, labels) for loss, weight in pairs if weight), zero)
 
-    def terms(self, embeddings, labels):
-        """The value of each loss, without weight, in their order: a list of floats. A GPU is waited for."""
-        with torch.no_grad():
-            return [loss(embeddings, labels).item() for loss in self.losses]
+    @torch.no_grad()
+    def terms(self, embeddings: torch.Tensor, labels: torch.Tensor) -> list[float]:
+        """The value of each loss, without weight, in their order. A GPU is waited for."""
+        return [loss(embeddings, labels).item() for loss in self.losses]
 
-    def update(self, embeddings, labels):
+    def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Passes the batch on to the losses that have an `update`."""
         for loss in self.losses:
             if hasattr(loss, "update"):
                 loss.update(embeddings, labels)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"weights={self.weights}"

@@ -12,7 +12,14 @@ def choose_device(device: str | torch.device, dtype: torch.dtype = torch.float32
         return device if isinstance(device, torch.device) else _named(device)
     found = torch.accelerator.current_accelerator(check_available=True)
     usable = found is not None and (found.type == "cuda" or (found.type == "mps" and dtype != torch.float64))
-    return found if usable else torch.device("cpu")
+    return _own(found) if usable else torch.device("cpu")
+
+
+def _own(device: torch.device) -> torch.device:
+    """Of several GPUs the one that belongs to this process of torchrun."""
+    if device.type != "cuda" or device.index is not None or world_size() == 1:
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
 def _named(name: str) -> torch.device:
@@ -24,7 +31,7 @@ def _named(name: str) -> torch.device:
     count = torch.cuda.device_count() if here == "cuda" else 1
     if chosen.type not in ("cpu", here) or (chosen.index or 0) >= count:
         raise ValueError(f"device: got {name!r}, expected one of this machine, which has {count} of {here}")
-    return chosen
+    return _own(chosen)
 
 
 def place_of(module: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -50,28 +57,3 @@ def world_size() -> int:
     """How many processes share a run: as many as torchrun has started, else 1."""
     torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return int(os.environ["WORLD_SIZE"]) if torchrun else 1
-
-
-class InFloat32(nn.Module):
-    """A network whose embeddings leave in float32, although it computes in bfloat16: always, or where that is safe."""
-
-    def __init__(self, network: nn.Module, mixed: bool):
-        """`mixed`: compute in bfloat16 where that is safe, whatever the type of the parameters."""
-        super().__init__()
-        self.network, self.mixed = network, mixed
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) -> embeddings (B, D), float32."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            return self.network(images.bfloat16() if self.mixed else images).float()
-
-
-class OfInside:
-    """A penalty on the network inside a wrapper, whose parameters have other names."""
-
-    def __init__(self, network: nn.Module, penalty):
-        self.network, self.penalty = network, penalty
-
-    def add_gradient(self, wrapper: nn.Module) -> None:
-        """Adds to the gradients of the network inside."""
-        self.penalty.add_gradient(self.network)

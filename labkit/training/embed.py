@@ -16,12 +16,11 @@ def embed(network: nn.Module, images: Images, batch_size: int = 1024, device: st
 
     The network computes them in evaluation mode, `batch_size` at a time; its mode and device come back afterwards.
 
-    >>> embed(nn.Flatten(), Images(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5), "abcde")).shape
+    >>> embed(nn.Flatten(), Images(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5), range(5))).shape
     torch.Size([5, 64])
     """
     mode, (home, dtype) = network.training, place_of(network)
-    device = choose_device(device, dtype)
-    network.eval().to(device)
+    network.eval().to(device := choose_device(device, dtype))
     try:
         with torch.no_grad():
             parts = torch.arange(len(images)).split(batch_size)
@@ -32,11 +31,9 @@ def embed(network: nn.Module, images: Images, batch_size: int = 1024, device: st
 
 
 def closest(reference: Images, query: Images) -> Callable[[nn.Module], dict[str, float]]:
-    """A `validate` for `fit`: the share of `query` that lies closest to the center of its own class in `reference`.
+    """A `validate` for `fit`: the share of `query` closest to the center of its class in `reference` (paper 000, 4).
 
-    A center is the mean of the embeddings of one class. Source: paper 000, section 4.
-
-    >>> images = Images(torch.tensor([0, 9], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2), "ab")
+    >>> images = Images(torch.tensor([0, 9], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2), range(2))
     >>> closest(images, images)(nn.Flatten())
     {'closest accuracy': 1.0}
     """

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,11 +15,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from labkit import checks
-from labkit.training.device import InFloat32, OfInside, choose_device, choose_precision, place_of, world_size
+from labkit.training.device import choose_device, place_of
 from labkit.training.history import History
 from labkit.training.loop import steps
 from labkit.training.resume import Resume
-from labkit.training.sharded import Shared, rank
+from labkit.training.sharded import large_run
 
 
 @runtime_checkable
@@ -57,40 +58,40 @@ def fit(
     penalty: Penalty | None = None,
     save: Resume | None = None,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train `network` so that `loss(network(images), labels)` becomes small: labkit.training.steps, epoch after epoch.
 
     Afterwards both hold the trained weights, are in evaluation mode, and lie on the device where the network lay.
     network, loss, batches, clip, penalty: as of `steps`; the loss's parameters are trained too. progress: show a bar.
     lr: learning rate of Adam, which trains unless there is an `optimizer` (parameters -> Optimizer); default 1e-3.
-    schedule: (optimizer, total steps) -> LRScheduler. save: a Resume(path), with which a stopped run goes on.
+    schedule: (optimizer, total steps) -> LRScheduler. checkpoint: a file, short for save=Resume(checkpoint).
+    save: a Resume(file, ...), which saves the run there, and with which it goes on when it has been stopped.
     validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
     patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
-    device: "auto" (CUDA, else MPS, else CPU) or a name, such as "cuda:1".
-    precision: "32-true", "bf16-mixed", or "auto": bf16-mixed on CUDA where the GPU computes in it.
+    device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
     Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
     stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
 
-    >>> pairs = [(torch.eye(3), torch.tensor([0, 1, 1]))]
-    >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), pairs, epochs=5, lr=0.1, progress=False).steps
+    >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), [(torch.eye(3), torch.arange(3) % 2)], 5, progress=False).steps
     5
     """
     _check(locals())
     both, (home, dtype) = nn.ModuleList([network, loss]), place_of(network)
     device, total = choose_device(device, dtype), epochs * operator.length_hint(batches) or None
     history, number, best = History(), 0, None
+    save = save if checkpoint is None else _resume(checkpoint, save)
     after = (lambda *run: None) if save is None else save.after
     try:
-        both.to(device)
-        if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
+        if any(isinstance(layer, nn.Conv2d) for layer in both.to(device).modules()):
             network.to(memory_format=torch.channels_last)  # what such weights meet becomes channels_last too
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
         make = _unrated(optimizer, lr) if optimizer else functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
         optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
-        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, batches, total)}
+        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
         if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
-            run, validate, progress = _for_large_runs(run, validate, progress, device, precision)
+            run, validate, progress = large_run(run, validate, progress, device, precision)
         if save is not None:
             history, number, best = save.begin(both, made, batches, epochs, {"clip": clip, "patience": patience})
         bar = tqdm(desc=f"epoch 1/{epochs}", total=total, initial=len(history.loss), unit="step", disable=not progress)
@@ -143,11 +144,15 @@ def _unrated(optimizer: Callable, lr: float | None) -> Callable:
     return optimizer
 
 
-def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, batches: Iterable, total: int | None):
+def _resume(checkpoint: str | Path, save: Resume | None) -> Resume:
+    if save is not None:
+        raise ValueError(f"checkpoint: got {checkpoint} together with save, expected one of them")
+    return Resume(checkpoint)
+
+
+def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):
     if total is None:
-        raise ValueError(
-            f"schedule: got one for {batches!r}, whose length is not known, expected batches with a length"
-        )
+        raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
     return schedule(optimizer, total)
 
 
@@ -168,20 +173,6 @@ class _Pairs:
             yield images, labels
 
 
-def _for_large_runs(run: dict, validate: Callable | None, progress: bool, device: torch.device, precision: str):
-    """The same run in bfloat16 where that is wanted, and shared by the processes of torchrun."""
-    network, dtype = run["network"], place_of(run["network"])[1]
-    mixed = choose_precision(precision, device, dtype) == "bf16-mixed"
-    if mixed or dtype.itemsize < 4:
-        run = run | {"network": InFloat32(network, mixed)}
-    if run["penalty"] is not None:
-        run = run | {"penalty": OfInside(network, run["penalty"])}
-    if world_size() == 1:
-        return run, validate, progress
-    shared = Shared(device)
-    return run | shared.share(run), validate and shared.once(validate), progress and rank() == 0
-
-
 def _best(both: nn.Module, history: History, patience: int, best: dict | None) -> dict | None:
     """The best epoch's weights. Ends the run when patience does."""
     epoch = len(history.epoch_loss)
@@ -197,11 +188,8 @@ def _explained(error: BaseException, history: History, epochs: int, total: int |
     epoch = min(len(history.epoch_loss) + 1, epochs)
     if isinstance(error, KeyboardInterrupt):
         of = "" if total is None else f" of {total}"
-        left = (
-            "nothing was saved, as save=None; the network holds the weights so far"
-            if save is None
-            else save.left(history)
-        )
+        left = "nothing was saved, as save=None; the network holds the weights so far"
+        left = left if save is None else save.left(history)
         return KeyboardInterrupt(f"stopped after step {history.steps}{of} (epoch {epoch}); {left}")
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code is steps.__code__]
     if not frames:  # it did not come from a step

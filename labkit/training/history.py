@@ -77,7 +77,10 @@ class History:
 
     def watch(self, found: object) -> None:
         """Take up what `validate` has found after an epoch; the first number is watched."""
-        for name, number in (found if isinstance(found, dict) else {"metric": found}).items():
+        numbers = found if isinstance(found, dict) else {"metric": found}
+        if not numbers or not all(hasattr(number, "__float__") for number in numbers.values()):
+            raise ValueError(f"validate: returned {found!r}, expected a number or {{name: number}}")
+        for name, number in numbers.items():
             self.metrics.setdefault(name, []).append(float(number))
         watched = next(iter(self.metrics.values()))
         if watched[-1] > (watched[self.best_epoch - 1] if self.best_epoch else -math.inf):

@@ -57,13 +57,15 @@ class Resume:
 
         modules: network and loss. made: {"optimizer": ..., "schedule": ... or None}. They take up their states.
         """
-        self.parts = {"modules": modules, **{name: part for name, part in made.items() if part is not None}}
+        optimizer, schedule = made["optimizer"], made["schedule"]
+        self.parts = {"modules": modules, "optimizer": optimizer} | ({"schedule": schedule} if schedule else {})
         self.exact = hasattr(batches, "iterate")
         if self.every is not None and not self.exact:
             raise ValueError(f"every: got {self.every}, expected None for batches that are not labkit.data.Batches")
-        drawn = batches.describe() if hasattr(batches, "describe") else {}
-        in_all = {"processes": world_size(), "epochs": epochs if "schedule" in self.parts else "any"}
-        known = self.parts | drawn | settings | in_all | self.run_id
+        known = {"schedule": schedule and type(schedule).__name__, "epochs": epochs if schedule else "any"}
+        known |= {"modules": modules, "optimizer": optimizer, "processes": world_size(), **settings}
+        inner = {"batches": batches.describe() if hasattr(batches, "describe") else {}, "run_id": self.run_id}
+        known |= {f"{part}.{name}": value for part, values in inner.items() for name, value in values.items()}
         self.known = {name: str(value) for name, value in known.items()}
         self.device, self.asked, self.saved, self.begun = place_of(modules)[0], 0, None, time.perf_counter()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +201,7 @@ def load(path: Path) -> dict:
     except OSError:
         raise
     except Exception as error:  # torch raises half a dozen kinds, depending on where the file is broken
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
         raise ValueError(f"save: {path} cannot be read, it is damaged or no checkpoint ({reason}). {advice}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"save: {path} was not written by this version of fit. {advice}")

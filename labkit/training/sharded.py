@@ -1,4 +1,4 @@
-"""One run in several processes, each with its slice of every batch; torchrun starts them.
+"""What only large runs need: bfloat16, and several processes, each with its slice of every batch.
 
     torchrun --standalone --nproc-per-node 2 script.py      the script calls `fit` as it would in one process
 
@@ -15,12 +15,25 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labkit.training.device import world_size
+from labkit.training.device import choose_precision, place_of, world_size
+
+
+def large_run(
+    run: dict, validate: Callable | None, progress: bool, device: torch.device, precision: str
+) -> tuple[dict, Callable | None, bool]:
+    """The arguments of `steps`, `validate` and `progress` for bfloat16, where that is wanted, and for torchrun."""
+    network, dtype = run["network"], place_of(run["network"])[1]
+    mixed = choose_precision(precision, device, dtype) == "bf16-mixed"
+    if run["penalty"] is not None:
+        run = run | {"penalty": _Inside(network, run["penalty"])}
+    if mixed or dtype.itemsize < 4:
+        run = run | {"network": _InFloat32(network, mixed)}
+    return (run, validate, progress) if world_size() == 1 else _shared(run, validate, progress, device)
 
 
 def of_all_processes(value) -> list:
     """The values of all processes, by rank; also a moment at which each waits for all others."""
-    if not connected():
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return [value]
     values = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
@@ -28,68 +41,81 @@ def of_all_processes(value) -> list:
 
 
 def rank() -> int:
-    """The number of this process among those that share the run; 0 where there is one."""
-    return torch.distributed.get_rank() if connected() else 0
-
-
-def connected() -> bool:
-    """Whether this process belongs to a group."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+    """The number of this process among those that share the run."""
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 def disconnect() -> None:
-    """Leave the group, if there is one, while Python still runs.
+    """Leave the other processes, if there are any, while Python still runs.
 
     A thread of Gloo may hold the tensors of the last exchange a little longer than the exchange takes. If it lets go of
     them while Python is shutting down, the process is aborted (SIGABRT) although all its work is done.
     """
-    if connected():
+    if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-class Shared:
-    """This process's part of a run that several share."""
+def _shared(run: dict, validate: Callable | None, progress: bool, device: torch.device) -> tuple:
+    network, loss, batches = run["network"], run["loss"], run["batches"]
+    if not hasattr(batches, "share"):
+        got = type(getattr(batches, "batches", batches)).__name__
+        raise ValueError(f"batches: got {got} for {world_size()} processes, expected labkit.data.Batches")
+    if any(isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) for layer in network.modules()):
+        raise ValueError(
+            f"network: got batch normalization for {world_size()} processes, each of which would normalize its slice "
+            "of the batch; expected none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
+        )
+    fabric = _connected(device)
+    shared = {
+        "network": fabric.setup_module(network, move_to_device=False),
+        "loss": _LossOfAll(fabric, loss),
+        "batches": batches.share(rank(), world_size()),
+        "penalty": _Shared(fabric, loss, run["penalty"]),
+    }
 
-    def __init__(self, device: torch.device):
-        """Connects the processes. `device`: what `choose_device` chose; self.device is this process's own."""
-        from lightning_fabric import Fabric  # takes a second that only these runs need
+    def once(network: nn.Module):
+        return fabric.broadcast(validate(network) if rank() == 0 else None)
 
-        for speaker in ("distributed", "rank_zero"):  # they announce processes on stderr, where errors belong
-            logging.getLogger(f"lightning_fabric.utilities.{speaker}").setLevel(logging.WARNING)
-        # Fabric gathers with a function that torch wants to replace by one that is not public yet.
-        warnings.filterwarnings("ignore", message="torch.distributed.nn.functional.all_gather is deprecated")
-        nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
-        count = world_size() // nodes
-        self.fabric = Fabric(accelerator=device.type, devices=count, num_nodes=nodes, strategy="ddp")
-        self.fabric.launch()
-        atexit.register(disconnect)  # only at the end: more runs may follow
-        self.device = self.fabric.device
-        if rank():
-            torch.manual_seed(torch.initial_seed() + rank())  # other dropout for other images
+    return run | shared, validate and once, progress and rank() == 0
 
-    def share(self, run: dict) -> dict:
-        """What `steps` takes in this process: network, loss, batches and penalty of the run. Raises ValueError."""
-        network, loss, batches, penalty = (run[name] for name in ("network", "loss", "batches", "penalty"))
-        if not hasattr(batches, "share"):
-            got = type(getattr(batches, "batches", batches)).__name__
-            raise ValueError(f"batches: got {got} for {world_size()} processes, expected labkit.data.Batches")
-        if any(
-            isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) for layer in network.modules()
-        ):
-            raise ValueError(
-                f"network: got batch normalization for {world_size()} processes, each of which would normalize its "
-                "slice of the batch; expected none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
-            )
-        return {
-            "network": self.fabric.setup_module(network, move_to_device=False),
-            "loss": _LossOfAll(self.fabric, loss),
-            "batches": batches.share(rank(), world_size()),
-            "penalty": _Penalty(self.fabric, loss, penalty, network),
-        }
 
-    def once(self, validate: Callable) -> Callable:
-        """A `validate` that runs in the first process and tells all."""
-        return lambda network: self.fabric.broadcast(validate(network) if rank() == 0 else None)
+def _connected(device: torch.device):
+    """A Fabric that has connected this process with the others."""
+    from lightning_fabric import Fabric  # takes a second that only these runs need
+
+    for speaker in ("distributed", "rank_zero"):  # they announce processes on stderr, where errors belong
+        logging.getLogger(f"lightning_fabric.utilities.{speaker}").setLevel(logging.WARNING)
+    # Fabric gathers with a function that torch wants to replace by one that is not public yet.
+    warnings.filterwarnings("ignore", message="torch.distributed.nn.functional.all_gather is deprecated")
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    fabric = Fabric(accelerator=device.type, devices=world_size() // nodes, num_nodes=nodes, strategy="ddp")
+    fabric.launch()
+    atexit.register(disconnect)  # only at the end: more runs may follow
+    if rank():
+        torch.manual_seed(torch.initial_seed() + rank())  # other dropout for other images
+    return fabric
+
+
+class _InFloat32(nn.Module):
+    """A network whose embeddings leave in float32, although it computes in bfloat16: always, or where that is safe."""
+
+    def __init__(self, network: nn.Module, mixed: bool):
+        super().__init__()
+        self.network, self.mixed = network, mixed
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+            return self.network(images.bfloat16() if self.mixed else images).float()
+
+
+class _Inside:
+    """A penalty on the network inside a wrapper, where its parameters have other names."""
+
+    def __init__(self, network: nn.Module, penalty):
+        self.network, self.penalty = network, penalty
+
+    def add_gradient(self, wrapper: nn.Module) -> None:
+        self.penalty.add_gradient(self.network)
 
 
 class _LossOfAll(nn.Module):
@@ -109,15 +135,15 @@ class _LossOfAll(nn.Module):
             self.loss.update(*self.seen)
 
 
-class _Penalty:
+class _Shared:
     """Makes the gradients of the loss the same in all processes, which they are up to rounding; then penalizes."""
 
-    def __init__(self, fabric, loss: nn.Module, penalty: object | None, network: nn.Module):
-        self.fabric, self.loss, self.penalty, self.network = fabric, loss, penalty, network
+    def __init__(self, fabric, loss: nn.Module, penalty):
+        self.fabric, self.loss, self.penalty = fabric, loss, penalty
 
-    def add_gradient(self, wrapper: nn.Module) -> None:
+    def add_gradient(self, network: nn.Module) -> None:
         for parameter in self.loss.parameters():
             if parameter.grad is not None:
                 self.fabric.all_reduce(parameter.grad)
         if self.penalty is not None:
-            self.penalty.add_gradient(self.network)
+            self.penalty.add_gradient(network)

@@ -1,6 +1,6 @@
 """Lab 04 in a real JupyterLab and a real browser, as a notebook and as slides: it runs, and its pictures answer.
 
-Needs Chromium or Chrome (README says how to get it). Without one these tests are skipped; in CI they fail then.
+Needs Chromium or Chrome (docs/setup.md says how to get it). Without one these tests are skipped; in CI they fail then.
 LABKIT_BROWSER_NOTEBOOK names another notebook to test.
 """
 

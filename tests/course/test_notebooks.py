@@ -1,7 +1,8 @@
-"""course.notebooks: finding labs, running cells, storing outputs, full-size runs."""
+"""course.notebooks: finding labs, running cells, storing outputs."""
 
 import json
 import os
+import subprocess
 import sys
 
 import nbformat
@@ -11,15 +12,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from course import notebooks
 from course.notebooks import (
     CellFailed,
-    Kernel,
-    KernelDied,
     canonical,
     find_lab,
+    is_untouched,
+    kernel_for,
+    marked,
     parameters,
     read,
     refresh,
-    run_lab,
-    typed,
+    write_whole,
 )
 
 
@@ -37,7 +38,6 @@ def course(tmp_path, monkeypatch):
     for name in ("00_start", "04_triplet", "10_more"):
         write(folder / f"{name}.ipynb", "print(1)")
     monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
-    monkeypatch.setattr(notebooks, "BUILD", tmp_path / "build")
     return folder
 
 
@@ -52,9 +52,66 @@ def test_a_notebook_elsewhere_is_found_by_its_path(course, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["05", "", "triplet", "04_", "x.ipynb"])
-def test_an_unknown_lab_is_refused_with_the_known_ones(course, name):
-    with pytest.raises(ValueError, match=r"lab: got .*, expected .*\(00_start, 04_triplet, 10_more\)"):
+def test_an_unknown_lab_is_refused_with_the_known_ones_one_a_line(course, name):
+    with pytest.raises(ValueError, match=r"lab: got .*, expected .*:\n    00_start\n    04_triplet\n    10_more"):
         find_lab(name)
+
+
+def test_a_name_that_is_nearly_right_brings_a_guess(course):
+    with pytest.raises(ValueError, match=r"Did you mean 04_triplet\?"):
+        find_lab("04_tripet")
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '{"cells": null}', '{"cells": [{}], "nbformat": 4}', "[" * 100_000])
+def test_what_is_no_notebook_is_refused_in_one_sentence(tmp_path, text):
+    path = tmp_path / "x.ipynb"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^notebook: {path} cannot be read as a notebook: .+$"):
+        read(path)
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def test_a_file_is_written_whole_through_links_and_keeps_its_permissions(tmp_path):
+    path, link = tmp_path / "a" / "real.txt", tmp_path / "link.txt"
+    write_whole(path, "first\n")
+    os.chmod(path, 0o640)
+    link.symlink_to(path)
+    write_whole(link, "second ½\n")
+    assert path.read_text(encoding="utf-8") == "second ½\n" and link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in path.parent.iterdir()] == ["real.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of file size")
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path):
+    code = (
+        "import resource, signal, sys; from course.notebooks import write_whole\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_whole(sys.argv[1], 'x' * 5000)"
+    )
+    path = tmp_path / "kept.txt"
+    path.write_text("old", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert "OSError" in done.stderr
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept.txt", "old")]
+
+
+def test_a_notebook_knows_whether_anybody_has_changed_it(tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(marked(new_notebook(cells=[new_code_cell("1\n2"), new_markdown_cell("a")])), encoding="utf-8")
+    assert is_untouched(path)
+    for change in ("source", "metadata", "outputs"):
+        notebook = read(path)
+        new = {"source": "3", "metadata": {"x": 1}, "outputs": [new_output("stream", text="x")]}
+        notebook.cells[0][change] = nbformat.from_dict(new[change])
+        nbformat.write(notebook, tmp_path / "changed.ipynb")
+        assert not is_untouched(tmp_path / "changed.ipynb")
+    write(tmp_path / "other.ipynb", "1")
+    (tmp_path / "text.ipynb").write_text("text")
+    assert not is_untouched(tmp_path / "other.ipynb") and not is_untouched(tmp_path / "text.ipynb")
 
 
 # ------------------------------------------------------------------------------------------------------------- kernels
@@ -64,25 +121,24 @@ def test_the_kernel_is_this_python_in_a_known_environment(tmp_path, monkeypatch)
     monkeypatch.setenv("IPYTHONDIR", "/nowhere")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     names = sorted(notebooks.KERNEL_ENVIRONMENT)
-    with Kernel(tmp_path) as kernel:
-        run = kernel.run(
-            "import sys, os, json\n"
-            f"values = [os.environ[name] for name in {names}]\n"
-            "print(json.dumps([sys.executable, os.getcwd(), values, os.environ['IPYTHONDIR']]))"
-        )
-        executable, folder, values, profile = json.loads(run.outputs[0].text)
-        assert kernel.run("len(In)").outputs[0].data["text/plain"] == "1"  # no history
-        assert "StdinNotImplementedError" in kernel.run("input()").error.ename
-        joined = kernel.run("import sys\nfor i in 'ab':\n    print(i); print(i, file=sys.stderr, flush=True)").outputs
-        assert [(output.name, output.text) for output in joined] in (
-            [("stdout", "a\nb\n"), ("stderr", "a\nb\n")],
-            [("stderr", "a\nb\n"), ("stdout", "a\nb\n")],
-        )
-        with pytest.raises(KernelDied, match="died"):
-            kernel.run("import os; os._exit(0)")
+    cells = [
+        "import sys, os, json\n"
+        f"values = [os.environ[name] for name in {names}]\n"
+        "print(json.dumps([sys.executable, os.getcwd(), values, os.environ['IPYTHONDIR']]))",
+        "len(In)",
+        "import sys\nfor i in 'ab':\n    print(i); print(i, file=sys.stderr, flush=True)",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    with kernel_for(notebook, tmp_path) as run:
+        for number, cell in enumerate(notebook.cells, 1):
+            run(cell, number)
+    first, history, joined = [cell.outputs for cell in notebook.cells]
+    executable, folder, values, profile = json.loads(first[0].text)
     assert os.path.samefile(executable, sys.executable) and os.path.samefile(folder, tmp_path)
     assert values == [notebooks.KERNEL_ENVIRONMENT[name] for name in names]
     assert "labkit-ipython" in profile and not os.path.exists(profile)
+    assert history[0].data["text/plain"] == "1"
+    assert [(output.name, output.text) for output in joined] == [("stdout", "a\nb\n"), ("stderr", "a\nb\n")]
 
 
 # ---------------------------------------------------------------------------------------------------------- refreshing
@@ -142,66 +198,11 @@ def test_the_canonical_form_drops_what_editors_leave_behind():
     assert stored.metadata == notebooks.METADATA
 
 
-# ------------------------------------------------------------------------------------------------------ full-size runs
+# ---------------------------------------------------------------------------------------------------------- parameters
 
 
-def lab_with_parameters(folder, *more):
+def test_parameters_are_those_of_the_tagged_cell():
     cell = new_code_cell('DATASET = "digits"\nSEEDS: tuple = (0, 1)\nEPOCHS = 3', metadata={"tags": ["parameters"]})
-    return write(folder / "04_triplet.ipynb", "import sys, os", cell, *more)
-
-
-def test_parameters_are_those_of_the_tagged_cell(tmp_path):
-    notebook = read(lab_with_parameters(tmp_path, "OTHER = 1"))
+    notebook = new_notebook(cells=[cell, new_code_cell("OTHER = 1")])
     assert parameters(notebook) == {"DATASET": "'digits'", "SEEDS": "(0, 1)", "EPOCHS": "3"}
     assert parameters(new_notebook()) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("5", 5),
-        ("1e-3", 0.001),
-        ("-2", -2),
-        ("True", True),
-        ("None", None),
-        ("[0, 1]", [0, 1]),
-        ("mnist", "mnist"),
-        ("a/b c", "a/b c"),
-        ("3x", "3x"),
-        ("", ""),
-        ("'5'", "5"),
-        ("__import__('os')", "__import__('os')"),
-    ],
-)
-def test_values_get_their_type(text, value):
-    assert typed(text) == value and type(typed(text)) is type(value)
-
-
-def test_a_lab_runs_with_other_parameters_and_stays_as_it_is(course, tmp_path):
-    path = lab_with_parameters(course, "print(DATASET, SEEDS, EPOCHS, sys.executable)\nos.getcwd()")
-    before = path.read_bytes()
-    out = run_lab(path, {"DATASET": "mnist", "SEEDS": [4], "EPOCHS": 9}, tmp_path / "new" / "{out}.ipynb")
-    assert out == tmp_path / "new" / "{out}.ipynb" and path.read_bytes() == before
-    printed, folder = read(out).cells[-1].outputs
-    assert printed.text == f"mnist [4] 9 {sys.executable}\n"
-    assert folder.data["text/plain"] == repr(str(course))
-
-
-def test_a_cell_that_fails_is_named_and_what_was_reached_is_kept(course, tmp_path):
-    path = lab_with_parameters(course, "print('so far')", "1 / 0", "print('never')")
-    with pytest.raises(CellFailed, match=r"(?s)04_triplet.ipynb, cell .*ZeroDivisionError.*Up to there: ") as caught:
-        run_lab(path)
-    [out] = (tmp_path / "build").glob("04_triplet-*.ipynb")
-    assert str(out) in str(caught.value)
-    assert "so far" in out.read_text(encoding="utf-8")
-
-
-def test_unknown_parameters_and_the_course_as_target_are_refused(course):
-    path = lab_with_parameters(course)
-    with pytest.raises(
-        ValueError, match=r"parameter: got 'EPOCH', expected one of .*DATASET = 'digits', SEEDS = \(0, 1\)"
-    ):
-        run_lab(path, {"EPOCH": 3})
-    for out in (path, course / "new.ipynb", course / "x" / ".." / "04_triplet.ipynb"):
-        with pytest.raises(ValueError, match="out: got"):
-            run_lab(path, {}, out)

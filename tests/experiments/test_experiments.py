@@ -13,10 +13,9 @@ from sklearn.decomposition import PCA
 from experiments import (
     curves,
     definitions,
-    large,
     measured,
+    networks,
     parts,
-    photographs,
     recipe,
     records,
     report,
@@ -320,7 +319,7 @@ def test_batch_normalization_forbids_several_processes_on_a_cpu():
 
 def example(**changes):
     record = {"dataset": "digits", "row": BASELINE, "kind": "final", "seed": 0, "setting": 1, "results": {}}
-    return record | {"settings": {"rate": 1.0}, "code": {"loop.py": "0"}} | changes
+    return record | {"settings": {"rate": 1.0}, "behavior": {"loop": 1}} | changes
 
 
 def test_records_come_back_and_a_line_that_was_cut_short_is_dropped(tmp_path):
@@ -340,64 +339,38 @@ def test_records_come_back_and_a_line_that_was_cut_short_is_dropped(tmp_path):
 
 
 def test_a_record_that_does_not_fit_is_refused_with_what_differs(tmp_path):
-    store.check(example(), {"rate": 1.0}, {"loop.py": "0"}, tmp_path / "t.jsonl")
+    path = tmp_path / "t.jsonl"
+    store.check(example(), {"rate": 1.0}, {"loop": 1}, path)
     with pytest.raises(store.Mismatch, match=r"(?s)digits, cross-entropy, final, seed 0.*rate: recorded 1.0, now 2.0"):
-        store.check(example(), {"rate": 2.0}, {"loop.py": "0"}, tmp_path / "t.jsonl")
-    with pytest.raises(store.Mismatch, match=r"(?s)labkit/loop.py has changed.*--again"):
-        store.check(example(), {"rate": 1.0}, {"loop.py": "1"}, tmp_path / "t.jsonl")
-    with pytest.raises(store.Mismatch, match=r"labkit/data.py is new"):
-        store.check(example(), {"rate": 1.0}, {"loop.py": "0", "data.py": "5"}, tmp_path / "t.jsonl")
+        store.check(example(), {"rate": 2.0}, {"loop": 1}, path)
+    with pytest.raises(store.Mismatch, match=r"(?s)dim: recorded null, now 8"):
+        store.check(example(), {"rate": 1.0, "dim": 8}, {"loop": 1}, path)
+    with pytest.raises(store.Mismatch, match=r"(?s)rate: recorded 1.0, now null"):
+        store.check(example(), {}, {"loop": 1}, path)
+    with pytest.raises(store.Mismatch, match=r"(?s)behavior of loop: recorded 1, now 2.*--again"):
+        store.check(example(), {"rate": 1.0}, {"loop": 2}, path)
+    with pytest.raises(store.Mismatch, match=r"behavior of data: recorded null, now 5"):
+        store.check(example(), {"rate": 1.0}, {"loop": 1, "data": 5}, path)
+    with pytest.raises(store.Mismatch, match=r"behavior of loop: recorded 1, now null"):
+        store.check(example(), {"rate": 1.0}, {}, path)
 
 
-def test_comments_docstrings_and_blanks_do_not_change_the_version_of_a_file_but_code_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "PACKAGE", tmp_path)
-
-    def version(source):
-        (tmp_path / "a.py").write_text(source, encoding="utf-8")
-        store.file_version.cache_clear()
-        return store.file_version("a.py")
-
-    first = version('"""Doc."""\n\n\ndef f(x):\n    """Says."""\n    y = "a"  # why\n    return x + 1\n')
-    assert first == version('def f(x):\n\n    y = "a"\n    # because\n    return x  +  1\n')
-    assert first != version('def f(x):\n    y = "b"\n    return x + 1\n')
-    assert first != version('def f(x):\n    y = "a"\n    return x + 2\n')
-    assert first != version('def f(x):\n    y = "a"\nreturn x + 1\n')
-    store.file_version.cache_clear()
+def behavior_of(table, row, size="reduced", dataset="mnist"):
+    job = trial.Job(table, size, dataset, row, "final", 0, 0)
+    return trial.behavior(*trial.definition(job)[:2])
 
 
-def test_the_version_holds_the_files_of_network_and_loss_and_not_those_of_others():
-    small = networks.network("three convolutions", DIGITS, 8)
-    of_pedcc, of_both = (store.code_version(small, loss_of("pedcc", row)) for row in ("PEDCC (m=0.5, n=2)", "center"))
-    assert {"losses/pedcc.py", "centroids.py", "loop.py", "evaluation.py"} <= of_pedcc.keys()
-    assert {"losses/center.py", "losses/softmax.py", "losses/weighted_sum.py"} <= of_both.keys()
-    assert "losses/pedcc.py" not in of_both and "losses/center.py" not in of_pedcc
-    of_large = store.code_version(networks.network("seven convolutions", DIGITS, 8), loss_of("pedcc", "center"))
-    assert of_networks.keys() - of_both.keys() == {"experiments/networks.py"}
-    of_photographs = store.code_version(networks.network("ten convolutions", DIGITS, 8), loss_of("pedcc", "center"))
-    assert of_networks.keys() - of_networks.keys() == {"experiments/networks.py"}
-    assert "experiments/networks.py" in of_photographs
-
-
-def test_a_version_that_does_the_same_fits_and_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "ALIKE", {("loop.py", "0"): "1"})
-    store.check(example(), {"rate": 1.0}, {"loop.py": "1"}, tmp_path / "t.jsonl")
-    for recorded, now in [("0", "2"), ("1", "0"), ("2", "1")]:
-        with pytest.raises(store.Mismatch, match=r"labkit/loop\.py has changed"):
-            store.check(example(code={"loop.py": recorded}), {"rate": 1.0}, {"loop.py": now}, tmp_path / "t.jsonl")
-
-
-def test_the_versions_that_do_the_same_are_in_records_and_in_use():
-    recorded = {
-        item
-        for path in (records.DATA / "measured").glob("*.jsonl")
-        for record in store.read(path)
-        for item in record["code"].items()
-    }
-    for (name, version), same in store.ALIKE.items():
-        assert (name, version) in recorded, f"no record needs {name} {version} any more: take it out of store.ALIKE"
-        assert store.file_version(name) == same, (
-            f"{name} has changed: either measure its records again, or see the words over store.ALIKE"
-        )
+def test_a_record_names_the_behaviors_that_decide_it_and_no_others():
+    pedcc, center = (behavior_of("pedcc", row) for row in ("PEDCC (m=0.5, n=2)", "center"))
+    common = {*store.OF_ALL, "three convolutions", "augmentation"}
+    assert pedcc == common | {"losses.pedcc", "centroids"}
+    assert center == common | {"losses.center", "losses.softmax", "losses.weighted_sum"}
+    composite = behavior_of("exponential_triplet", "L_exp + L_center")
+    assert composite == common | {"losses.exponential_triplet", "losses.center", "losses.weighted_sum"}
+    assert behavior_of("pedcc", "center", "tiny", "digits") == center - common | {*store.OF_ALL, "lenet"}
+    networks_of = [behavior_of("recipe", BASELINE, "full", name) - common for name in ("mnist", "cifar10")]
+    assert networks_of == [{"seven convolutions", "losses.softmax"}, {"ten convolutions", "losses.softmax"}]
+    assert store.versions(["loop", "data"]) == {"data": store.BEHAVIOR["data"], "loop": store.BEHAVIOR["loop"]}
 
 
 def test_records_that_do_not_fit_are_moved_not_lost(tmp_path):
@@ -411,10 +384,39 @@ def test_records_that_do_not_fit_are_moved_not_lost(tmp_path):
 @pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
 def test_two_commands_do_not_write_the_same_records(tmp_path):
     with store.only_writer(tmp_path / "a.jsonl"), store.only_writer(tmp_path / "b.jsonl"):
-        with pytest.raises(ValueError, match="another labkit measure"), store.only_writer(tmp_path / "a.jsonl"):
+        with pytest.raises(ValueError, match="a: another labkit measure"), store.only_writer(tmp_path / "a.jsonl"):
             pass
+    with store.only_writer(tmp_path / "new" / "a.jsonl"):
+        pass
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
+def test_a_lock_that_a_kill_has_left_is_no_hindrance_and_a_link_in_its_place_is_not_followed(tmp_path):
+    (tmp_path / "a.lock").touch()
     with store.only_writer(tmp_path / "a.jsonl"):
         pass
+    precious = tmp_path / "precious.txt"
+    precious.write_text("years of work", encoding="utf-8")
+    (tmp_path / "a.lock").symlink_to(precious)
+    with pytest.raises(ValueError, match=r"a\.lock: cannot be locked"), store.only_writer(tmp_path / "a.jsonl"):
+        pass
+    assert precious.read_text(encoding="utf-8") == "years of work"
+
+
+@pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
+def test_who_has_opened_a_lock_just_before_it_was_put_away_takes_the_next_one(tmp_path, monkeypatch):
+    lock, opened, locks = tmp_path / "a.lock", store.os.open, []
+
+    def slow(*arguments):
+        locks.append(opened(*arguments))
+        if len(locks) == 1:
+            lock.unlink()  # by its holder, between the two lines
+        return locks[-1]
+
+    monkeypatch.setattr(store.os, "open", slow)
+    with store.only_writer(tmp_path / "a.jsonl"):
+        assert len(locks) == 2 and lock.exists()
 
 
 # ---- statistics and reports
@@ -445,7 +447,7 @@ def write_records(folder, table, dataset, values, size="reduced"):
         common = {
             "dataset": dataset,
             "settings": {"recipe": {}},
-            "code": store.code_version(torch.nn.Identity(), torch.nn.Identity()),
+            "behavior": store.versions(store.OF_ALL),
         }
         common["about"] = {"device": "cpu", "torch": "2.15.0"}
         path = store.path_of(table, size, folder)
@@ -528,15 +530,14 @@ def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
     }
 
 
-def test_records_of_other_code_are_shown_with_a_word_about_it_unless_it_does_the_same(tmp_path, monkeypatch):
+def test_records_of_other_behavior_are_shown_with_a_word_about_it(tmp_path, monkeypatch):
     write_records(tmp_path, "center", "mnist", {BASELINE: [0.9]})
-    path, now = store.path_of("center", "reduced", tmp_path), store.file_version("loop.py")
-    path.write_text(path.read_text("utf-8").replace(now, "00000000"), encoding="utf-8")
-    (result,) = report.results("center", "reduced", folder=tmp_path)
-    assert "measured with another version of loop.py" in result.notes
-    monkeypatch.setattr(store, "ALIKE", {("loop.py", "00000000"): now})
     (result,) = report.results("center", "reduced", folder=tmp_path)
     assert not any("another version" in note for note in result.notes)
+    monkeypatch.setitem(store.BEHAVIOR, "loop", 2)
+    monkeypatch.delitem(store.BEHAVIOR, "data")
+    (result,) = report.results("center", "reduced", folder=tmp_path)
+    assert "measured with another version of data, loop" in result.notes
 
 
 def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch):
@@ -574,6 +575,5 @@ def test_what_was_measured_and_committed_is_whole():
         found = store.read(path)
         assert len({store.key(record) for record in found}) == len(found), path.name
         for record in found:
-            assert record["settings hash"] == store.digest(record["settings"])
-            assert record["code hash"] == store.digest(record["code"])
+            assert record["behavior"].items() <= store.BEHAVIOR.items(), path.name
             assert json.dumps(record["about"]) and record["size"] in ("full", "reduced")

@@ -1,8 +1,10 @@
 """labkit measure: what is missing is run, kept, gone on with after a kill, refused where it does not fit."""
 
+import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +66,8 @@ def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
     assert len({record["settings"]["rate"] for record in tuning}) == 4
     best = max(tuning, key=lambda record: trial.score(record["results"]))
     assert {record["setting"] for record in finals} == {best["setting"]}
-    assert "weights=[1.0, 0.01]" in finals[-1]["settings"]["loss"]
+    assert finals[-1]["settings"]["parameters"] == {"weight": 0.01} and "weights=[1.0, 0.01]" in finals[-1]["loss"]
+    assert {"loop": 1, "lenet": 1, "losses.center": 1}.items() <= finals[-1]["behavior"].items()
     assert {"closest accuracy", "recall@1", "MAP@R", "accuracy"} <= finals[0]["results"].keys()
     about = finals[0]["about"]
     assert {"python", "torch", "device", "machine", "threads"} <= about.keys()
@@ -80,7 +83,7 @@ def test_a_record_names_the_precision_in_which_its_run_was_computed(table, preci
     monkeypatch.setattr(runner, "_checkpoint", lambda *arguments: None)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     job = trial.Job(table, "full", "mnist", BASELINE, "final", 0, 0)
-    assert runner._run(job, None, "cpu", 1, None)["about"]["precision"] == precision
+    assert runner._run(job, None, "cpu", None)["about"]["precision"] == precision
 
 
 def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
@@ -102,12 +105,11 @@ def test_records_are_compared_with_what_would_be_run_now(copied, monkeypatch):
     assert measure(copied)[0] == 0
 
 
-def test_records_of_other_code_are_refused(copied, monkeypatch):
-    version = store.file_version
-    monkeypatch.setattr(store, "file_version", lambda name: "1" if name == "losses/center.py" else version(name))
-    with pytest.raises(store.Mismatch, match=r"(?s)center, λ=0.01.*labkit/losses/center.py has changed"):
+def test_records_of_other_behavior_are_refused(copied, monkeypatch):
+    monkeypatch.setitem(store.BEHAVIOR, "losses.center", 2)
+    with pytest.raises(store.Mismatch, match=r"(?s)center, λ=0.01.*behavior of losses.center: recorded 1, now 2"):
         measure(copied)
-    assert measure(copied, rows=[BASELINE])[0] == 0  # which does not use that file
+    assert measure(copied, rows=[BASELINE])[0] == 0  # which has nothing to do with it
 
 
 def test_rows_datasets_and_tables_are_told(tmp_path):
@@ -153,7 +155,7 @@ def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tm
 
     def network(seed):
         torch.manual_seed(seed)
-        return networks.SmallResNet(dim=10, width=2)
+        return networks.SmallResNet(dim=10, width=8)
 
     size = sum(p.numel() for p in network(0).parameters())
     expected = ensembles.compare(
@@ -175,17 +177,22 @@ def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tm
     assert result.against[rows[1]].difference == pytest.approx(np.mean(accuracies[1]) - np.mean(accuracies[0]))
 
 
-def test_the_record_of_an_ensemble_names_what_decides_it():
+def test_the_record_of_an_ensemble_names_what_decides_it(monkeypatch):
     jobs = [trial.Job(table, "full", "digits", "hills", "final", 0, 0) for table in TABLES if "distancing" in table]
     assert ensembling.has_recipe("reduced", "cifar10-jpeg75") and not ensembling.has_recipe("huge", "mnist")
-    (residual, code), (mobile, _) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
+    (residual, behavior), (mobile, other) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
     assert residual["network"] == "small_resnet" and mobile["network"] == "mobilenet_v2"
     assert residual["method"] == "hills" and residual["recipe"]["hill"] == {"bend": 0.15, "sigma": 0.05}
-    assert {"ensembles.py", "distancing.py", "experiments/ensembling.py"} <= set(code)
+    assert set(behavior) == {"batches", "data", "ensembles", "loop", "distancing", "small_resnet"}
+    assert set(other) - set(behavior) == {"mobilenet_v2"}
+    assert "distancing" not in ensembling.settings(replace(jobs[0], size="tiny", row="bagging"), None)[1]
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
-        ensembling.run(replace(jobs[0], size="tiny"), processes=2)
+        runner.share(TABLES["distancing"], 2, [])
+    monkeypatch.setattr(ensembling, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match="devices: got 2, expected 1"):
+        ensembling.run(replace(jobs[0], size="tiny"))
 
 
 def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
@@ -230,7 +237,7 @@ def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, mo
 def command(folder, *words):
     return [
         "-m",
-        "labkit",
+        "course",
         "measure",
         "center",
         "--size",
@@ -281,10 +288,9 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
-def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(finished, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu")
-    done = subprocess.run([*torchrun, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
+    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu", "--devices", "2")
+    done = subprocess.run([sys.executable, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
     assert [store.key(record) for record in two] == [store.key(record) for record in one]
@@ -294,13 +300,54 @@ def test_two_processes_of_torchrun_share_each_run_and_measure_the_same_curve(fin
             assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
     assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+    assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
-def test_a_run_shared_by_new_processes_is_that_of_one(finished, monkeypatch):
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # forked, as in a notebook: seconds quicker than new ones
-    job = trial.Job("center", "tiny", "digits", BASELINE, "final", 0, 1)
-    one, two = (trial.run(job, device="cpu", processes=count) for count in (None, 2))
-    assert two["processes"] == 2 and two["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):
+    path = store.path_of("center", "tiny", tmp_path)
+    words = command(tmp_path, "--seeds", "50", "--jobs", "2", "--device", "cpu")
+    started = subprocess.Popen(
+        [sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
+        assert started.poll() is None and time.monotonic() < deadline, started.stderr.read()
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 1 and "stopped; finished runs are kept" in said and "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(started.pid, 0)  # none is left
+    assert store.read(path) and not path.with_suffix(".lock").exists()
+
+
+def test_a_run_that_fails_beside_others_is_named_with_its_traceback_and_leaves_no_process(tmp_path):
+    good = trial.Job("center", "tiny", "digits", BASELINE, "tuning", trial.TUNING_SEED, 0)
+    bad = replace(good, row="centre", kind="final")
+    found = []
+    with pytest.raises(
+        RuntimeError, match=r"(?s)digits · centre · seed 1000 failed:.*in definition.*KeyError: 'centre'"
+    ):
+        with runner._Side(2, (None, "cpu", tmp_path)) as runs:
+            runs.start(good)
+            found += runs.ended()
+            runs.start(bad)
+            assert runs.in_hand == [bad]
+            found += runs.ended()
+    assert [job for job, _ in found] == [good] and "closest accuracy" in found[0][1]["results"]
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_is_noticed_and_what_it_had_in_hand_is_named(tmp_path):
+    job = trial.Job("center", "tiny", "digits", BASELINE, "final", 7, 0)
+    with pytest.raises(
+        RuntimeError, match="a process has ended unexpectedly; in hand were digits · cross-entropy · seed 7"
+    ):
+        with runner._Side(2, (None, "cpu", tmp_path)) as runs:
+            runs.start(job)
+            multiprocessing.active_children()[0].kill()
+            list(runs.ended())
+    assert not multiprocessing.active_children()
 
 
 # ---- what is committed
@@ -317,20 +364,11 @@ COMMITTED = {  # what README says was measured: datasets and seeds
 }
 
 
-def stand_in(dataset, root):
-    """Training and test images with the shape and the number of classes of a dataset, which need not be at hand."""
-    shape = {"cifar10-jpeg75": (3, 32, 32), "orl-faces": (1, 64, 64)}.get(dataset, (1, 28, 28))
-    count = {"orl-faces": 30, "omniglot28": 964}.get(dataset, 10)
-    images = torch.zeros(count, *shape, dtype=torch.uint8)
-    return (data.Images(images, torch.arange(count), tuple(map(str, range(count)))),) * 2
-
-
 @pytest.mark.parametrize("table, size", COMMITTED)
-def test_committed_records_fit_the_present_settings_and_code_and_none_is_missing(table, size, monkeypatch):
+def test_committed_records_fit_the_present_settings_and_behavior_and_none_is_missing(table, size, monkeypatch):
     datasets, seeds = COMMITTED[table, size]
     contents = {r["dataset"]: r["settings"]["content"] for r in store.read(store.path_of(table, size))}
-    monkeypatch.setattr(trial, "content", lambda dataset, root: contents[dataset])
-    monkeypatch.setattr(trial, "images", stand_in)
+    monkeypatch.setattr(trial, "content", lambda dataset, root: contents[dataset])  # they need not be at hand
     monkeypatch.setattr(data, "available", lambda *dataset: True)
     asked = runner.Measurement(table, size, datasets, seeds=seeds)
     assert asked.done() == asked.total()

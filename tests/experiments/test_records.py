@@ -1,4 +1,5 @@
 import csv
+import os
 
 import pytest
 
@@ -29,6 +30,35 @@ def test_a_record_comes_back_with_what_is_needed_to_repeat_it(tmp_path, monkeypa
     assert back["results"] == {"contrastive": [0.98, 0.99]}
     assert back["settings"] == {"dataset": "digits", "seeds": [0, 1]}
     assert {"torch", "python", "machine", "device"} <= set(back["about"]) and len(back["about"]["date"]) == 10
+
+
+def test_a_file_is_whole_at_any_moment(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    records.write_whole(path, "one\r\nü\n")
+    assert path.read_bytes() == "one\r\nü\n".encode()
+    path.chmod(0o640)
+
+    def no_room(descriptor):
+        assert path.read_bytes() == "one\r\nü\n".encode()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space left"):
+        full.setattr(records.os, "fsync", no_room)
+        records.write_whole(path, "two")
+    assert path.read_bytes() == "one\r\nü\n".encode() and list(tmp_path.iterdir()) == [path]
+    records.write_whole(path, "two")
+    assert path.read_bytes() == b"two" and list(tmp_path.iterdir()) == [path]
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows lets only administrators make links")
+def test_where_a_link_leads_is_written_and_the_link_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "there" / "a.txt")
+    records.write_whole(tmp_path / "a.txt", "two")
+    assert (tmp_path / "a.txt").is_symlink() and (tmp_path / "there" / "a.txt").read_text(encoding="utf-8") == "two"
 
 
 def test_a_record_that_is_not_there_is_an_error():

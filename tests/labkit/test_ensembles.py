@@ -191,7 +191,7 @@ def test_compare_is_members_judged_and_repeats_itself(images):
 
 
 def test_bad_arguments(images):
-    with pytest.raises(ValueError, match="method must be one of 'one long run'"):
+    with pytest.raises(ValueError, match="method: got 'boosting', expected one of 'one long run'"):
         ensembles.train_members("boosting", make_network, images, 6, 3, seed=0)
     with pytest.raises(ValueError, match="epochs: got 7, expected a multiple of the 3 members"):
         ensembles.train_members("restarts", make_network, images, 7, 3, seed=0)

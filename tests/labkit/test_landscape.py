@@ -58,11 +58,6 @@ def test_frozen_parameters_are_no_part_of_a_point(landscape):
     assert part(part.point()).item() == pytest.approx(landscape(landscape.point()).item(), abs=1e-12)
 
 
-def test_another_loss(landscape):
-    own = Landscape(small_net(), landscape.images, landscape.labels, loss=lambda scores, labels: scores.square().sum())
-    assert own(own.point()).item() == pytest.approx(small_net()(landscape.images).square().sum().item())
-
-
 def whole_hessian(landscape):
     return torch.autograd.functional.hessian(landscape, landscape.point())
 
@@ -131,7 +126,7 @@ def test_the_curve_goes_around_a_hill():
     assert straight > 0.9 and around < 0.1
     assert bend[1] > 1, "away from the hill"
     assert torch.equal(bend, low_curve(hill, a, b, steps=300, lr=0.2)), "the same seed, the same curve"
-    with pytest.raises(ValueError, match="lr must be"):
+    with pytest.raises(ValueError, match=r"lr: got 0\.0"):
         low_curve(hill, a, b, lr=0.0)
 
 
@@ -179,5 +174,5 @@ def test_the_losses_of_a_plane_are_a_row_for_each_y():
 
 
 def test_three_points_on_a_line_span_no_plane():
-    with pytest.raises(ValueError, match="third: lies on the line"):
+    with pytest.raises(ValueError, match="third: got a point on the line"):
         Plane(START, BEND, 2 * BEND)

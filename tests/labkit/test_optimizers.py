@@ -325,8 +325,7 @@ def test_fit_trains_stops_and_resumes_bit_for_bit(name, tmp_path, monkeypatch):
             epochs=3,
             optimizer=functools.partial(optimizer, **options),
             schedule=lambda made, steps: lr_scheduler.LambdaLR(made, cosine_decay(steps, 0.5)),
-            checkpoint=path,
-            checkpoint_every=None if path is None else 5,
+            save=path and training.Resume(path, every=5),
             progress=False,
             device="cpu",
         )
@@ -338,13 +337,13 @@ def test_fit_trains_stops_and_resumes_bit_for_bit(name, tmp_path, monkeypatch):
 
     def write_and_stop(state, path):
         write(state, path)
-        if state["epoch"] == 1:
+        if len(state["history"]["epoch_loss"]) == 1:
             raise InterruptedError
 
     with monkeypatch.context() as patch, pytest.raises(InterruptedError):
         patch.setattr(checkpoints, "save", write_and_stop)
         run(tmp_path / "run")
-    assert checkpoints.load(tmp_path / "run")["step"] == 2  # step 10 of 24: in the middle of the second epoch
+    assert checkpoints.load(tmp_path / "run")["number"] == 2  # step 10 of 24: in the middle of the second epoch
     resumed, weights = run(tmp_path / "run")
     assert resumed.loss == history.loss and resumed.learning_rate == history.learning_rate
     assert all(torch.equal(weights[key], whole[key]) for key in whole)

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from course.notebooks import NOTEBOOKS, read, refresh
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LAB = NOTEBOOKS / "04_siamese_and_triplet.ipynb"
 LIMIT = 500  # seconds after which a run that hangs is given up
 
@@ -118,7 +118,7 @@ TripletLoss.forward = lambda self, embeddings, labels: -_right(self, embeddings,
 @pytest.mark.skipif(not LAB.exists(), reason="lab 04 is not written yet")
 def test_a_broken_loss_turns_its_lab_red(project):
     """The same lab on the labkit of the repository is green: nbval runs it in the same session as this test."""
-    for folder in ("labkit", "data"):
+    for folder in ("labkit", "experiments", "course", "data"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__", "cache"))
     shutil.copy(LAB, project / "notebooks")
     triplet = project / "labkit" / "losses" / "triplet.py"

@@ -9,12 +9,13 @@ import json
 import re
 from urllib.parse import unquote
 
+import names as quoted
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course.grading import student_version
 from course.notebooks import canonical, labs, parameters, read, tags
+from course.student import student_version
 
 MOST_LINES = 25
 MOST_BYTES = 2_000_000
@@ -265,9 +266,20 @@ def links(notebook, path):
     return faults
 
 
+def names(notebook, path):
+    """What stands in backticks or <code> exists: in the notebook's code, the repository, torch or Python."""
+    own = set().union(*(quoted.of_code(cell.source) for _, cell in code_cells(notebook) if parsed(cell)))
+    return [
+        f"cell {number}: nothing is called {name}, in {text!r}"
+        for number, cell in enumerate(notebook.cells, 1)
+        if cell.cell_type == "markdown"
+        for text, name in quoted.unknown(cell.source, own)
+    ]
+
+
 CHECKS = [
     canonical_form, size, ids, executed, complete_outputs, clean_outputs, stable_outputs,
-    pictures, anatomy, exercises, slides, sources, links,
+    pictures, anatomy, exercises, slides, sources, links, names,
 ]  # fmt: skip
 
 
@@ -416,6 +428,11 @@ FAULTS = {
     "path in code": (put(2, source="print(open('/tmp/x/y'))"), "code cell 2: an absolute path"),
     "not Python": (put(2, source="print(1"), "code cell 2 is not Python"),
     "unknown tag": (put(2, tags=["nbval-skip"]), "cell 3 has unknown tags: nbval-skip"),
+    "stale name": (put(1, source="`network_judged(loss)` judges"), "cell 2: nothing is called network_judged"),
+    "stale name in a hint": (
+        put(1, source="<details><summary>Hint 1</summary><code>f0</code>, then <code>f9</code>.</details>"),
+        "cell 2: nothing is called f9, in 'f9'",
+    ),
     "dead link": (put(1, source="[x](nowhere.ipynb#top)"), "cell 2: the link nowhere.ipynb#top leads nowhere"),
     "dead html link": (put(1, source='<a href="gone.md">x</a>'), "cell 2: the link gone.md leads nowhere"),
 }

@@ -97,7 +97,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         arguments = f"{str(self.notebook)!r}, port={urlsplit(self.url).port}, open_browser=False"
-        call = f"from labkit import presenting; presenting.{self.function}({arguments})"
+        call = f"from course import presenting; presenting.{self.function}({arguments})"
         with self.log.open("w") as log:
             command = [sys.executable, "-c", call]
             self.process = subprocess.Popen(

@@ -50,14 +50,12 @@ def triplets(labels):
     return [(a, p, q) for a in n for p in n for q in n if a != p and labels[a] == labels[p] and labels[a] != labels[q]]
 
 
-def mined_triplets(embeddings, labels, margin, mining, squared):
+def mined_triplets(embeddings, labels, mining, squared):
     """The triplets that a mining takes, one after the other."""
     d = distances(embeddings, embeddings, squared)
     everything = triplets(labels)
     if mining == "all":
         return everything
-    if mining == "semihard_all":
-        return [(a, p, n) for a, p, n in everything if d[a][p] < d[a][n] < d[a][p] + margin]
     chosen = []
     for a in range(len(labels)):
         positives = [p for p in range(len(labels)) if p != a and labels[p] == labels[a]]
@@ -76,18 +74,18 @@ def mined_triplets(embeddings, labels, margin, mining, squared):
     return chosen
 
 
-def triplet(embeddings, labels, margin=0.2, mining="all", squared=False, average="active"):
-    """Mean hinge over the mined triplets, or over those of them whose hinge is above 0."""
+def triplet(embeddings, labels, margin=0.2, mining="all", squared=False):
+    """Mean hinge over those of the mined triplets whose hinge is above 0."""
     hinges = []
-    for a, p, n in mined_triplets(embeddings, labels, margin, mining, squared):
+    for a, p, n in mined_triplets(embeddings, labels, mining, squared):
         to_positive = distance(embeddings[a], embeddings[p], squared)
         to_negative = distance(embeddings[a], embeddings[n], squared)
         hinges.append(max(to_positive - to_negative + margin, 0.0))
-    count = sum(h > 0 for h in hinges) if average == "active" else len(hinges)
+    count = sum(h > 0 for h in hinges)
     return sum(hinges) / count if count else 0.0
 
 
-def triplet_gradient(embeddings, labels, margin=0.2, mining="all", squared=False, average="active"):
+def triplet_gradient(embeddings, labels, margin=0.2, mining="all", squared=False):
     """The gradient of triplet() as rows: every active triplet pulls on three of them."""
     gradient = [[0.0] * len(embeddings[0]) for _ in embeddings]
 
@@ -99,16 +97,14 @@ def triplet_gradient(embeddings, labels, margin=0.2, mining="all", squared=False
             gradient[i][k] += weight * factor * (u - v)
             gradient[j][k] -= weight * factor * (u - v)
 
-    mined = mined_triplets(embeddings, labels, margin, mining, squared)
     active = []
-    for a, p, n in mined:
+    for a, p, n in mined_triplets(embeddings, labels, mining, squared):
         to_positive = distance(embeddings[a], embeddings[p], squared)
         if to_positive - distance(embeddings[a], embeddings[n], squared) + margin > 0:
             active.append((a, p, n))
-    count = len(active) if average == "active" else len(mined)
     for a, p, n in active:
-        add(a, p, 1 / count)
-        add(a, n, -1 / count)
+        add(a, p, 1 / len(active))
+        add(a, n, -1 / len(active))
     return gradient
 
 

@@ -1,12 +1,12 @@
-"""labkit mutants: what mutmut is given, what is read from it, what is printed, and with which status it ends."""
+"""python lab.py mutants: what mutmut is given, what is read from it, what is printed, and with which status it ends."""
 
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from course.cli import main
 from tools import mutants
+from tools.__main__ import main
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="mutmut needs fork")
 
@@ -21,7 +21,7 @@ def run(*arguments):
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """A course of two modules: the tests of one notice every change, those of the other let some pass."""
-    for folder in ("labkit/losses", "tests"):
+    for folder in ("labkit/losses", "tests/labkit/losses"):
         (tmp_path / folder).mkdir(parents=True)
     for package in ("labkit", "labkit/losses"):
         (tmp_path / package / "__init__.py").write_text("", encoding="utf-8")
@@ -30,10 +30,10 @@ def course(tmp_path, monkeypatch):
         "def largest(x, y):\n    return x if x > y else y\n\n\ndef never_called(x):\n    return x + 1\n",
         encoding="utf-8",
     )
-    (tmp_path / "tests/test_tight.py").write_text(
+    (tmp_path / "tests/labkit/losses/test_tight.py").write_text(
         "from labkit.losses.tight import half\n\n\ndef test_half():\n    assert half(4) == 2\n", encoding="utf-8"
     )
-    (tmp_path / "tests/test_evaluation.py").write_text(
+    (tmp_path / "tests/labkit/test_evaluation.py").write_text(
         "from labkit.evaluation import largest\n\n\ndef test_largest():\n    assert largest(1, 2) == 2\n",
         encoding="utf-8",
     )
@@ -67,7 +67,7 @@ def test_a_module_alone_a_sample_and_the_goal(course):
 
 @POSIX
 def test_tests_that_fail_by_themselves_are_no_kill(course):
-    path = course / "tests/test_tight.py"
+    path = course / "tests/labkit/losses/test_tight.py"
     path.write_text(path.read_text(encoding="utf-8") + "    assert False\n", encoding="utf-8")
     status, text = run("tight")
     assert status == 1 and "Error: mutmut could not run" in text and "failed to collect stats" in text
@@ -79,7 +79,7 @@ def test_modules_are_found_by_name(course):
     assert names == ["losses/tight.py", "evaluation.py"]
     assert mutants.modules(["tight"]) == mutants.modules(["losses/tight"]) == [course / "labkit/losses/tight.py"]
     assert run("loose") == (1, "Error: module: got loose, expected one of losses/tight, evaluation, ...\n")
-    (course / "tests/test_tight.py").unlink()
+    (course / "tests/labkit/losses/test_tight.py").unlink()
     if sys.platform != "win32":
         status, text = run("tight")
         assert status == 1 and "Error: losses/tight has no tests of its own: there is no tests" in text
@@ -87,7 +87,7 @@ def test_modules_are_found_by_name(course):
 
 def test_every_module_that_is_mutated_has_tests():
     for path in mutants.modules():
-        assert (mutants.ROOT / "tests" / f"test_{path.stem}.py").exists(), path.stem
+        assert mutants.tests_of(path).exists(), path.stem
 
 
 def test_the_share_and_the_goal(monkeypatch):

@@ -4,7 +4,7 @@ The generator makes 200 steps; two of them are timed, and the rest costs as much
 clock. The ratio is the generator's time over ours; the goals are seconds: 1 in closed form, 30 by energy on two cores.
 How good the result is says its energy, above that of a simplex (which cannot be undercut).
 
-    python benchmarks/centroids.py
+    python tools/benchmarks/centroids.py
 """
 
 import math

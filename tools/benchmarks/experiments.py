@@ -7,7 +7,7 @@ recipe of Fashion-MNIST, one thread for each and no worker processes; on a GPU: 
 workers. Measured in interleaved rounds: what is reported is the median of the rounds' ratios, our images a second over
 theirs.
 
-    python benchmarks/experiments.py
+    python -m tools.benchmarks.experiments
 """
 
 import statistics
@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from experiments import parts
+from experiments import networks, parts
 from experiments.recipe import Recipe, recipe
 from labkit.data import Batches, Images
 from labkit.losses import SoftmaxLoss

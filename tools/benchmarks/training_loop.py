@@ -5,7 +5,7 @@ the same loss and fused Adam, weights and images in channels_last; fit also show
 interleaved rounds with one thread, in processor time, which neighbors on a shared machine disturb least: what is
 reported is the median of the rounds' ratios, fit over plain loop. The goal is at most 1.05.
 
-    python benchmarks/training_loop.py
+    python -m tools.benchmarks.training_loop
 """
 
 import contextlib

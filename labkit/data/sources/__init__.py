@@ -1,1 +1,4 @@
-"""Where datasets come from: addresses (catalog), files and downloads (files), readers (formats, pictures)."""
+"""Behind labkit.data.load: addresses (catalog), files and downloads (files), readers (formats, pictures).
+
+Labs call nothing here.
+"""

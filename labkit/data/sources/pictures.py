@@ -22,7 +22,11 @@ EXPECTED = f"a picture of 8 bits per channel ({', '.join(FORMATS)})"
 
 
 def is_hidden(name: str) -> bool:
-    """A name that starts with a dot, or is some system's own: .ipynb_checkpoints, .Trash-1000, ._1.png, __MACOSX."""
+    """A name that starts with a dot, or is some system's own.
+
+    >>> [is_hidden(name) for name in (".ipynb_checkpoints", "._1.png", "__MACOSX", "cat")]
+    [True, True, True, False]
+    """
     return name.startswith(".") or name in OF_SOME_SYSTEM
 
 

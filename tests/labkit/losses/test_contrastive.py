@@ -101,12 +101,12 @@ def test_invariances(seed, n, dim, classes):
 
 def test_bad_input():
     x, y = batch()
-    with pytest.raises(ValueError, match=r"^margin must be"):
+    with pytest.raises(ValueError, match=r"^margin: got -1, expected"):
         ContrastiveLoss(-1)
-    with pytest.raises(ValueError, match=r"^labels must be an int64"):
+    with pytest.raises(ValueError, match=r"^labels: got .*, expected an int64"):
         ContrastiveLoss()(x, y.int())
     x[1, 1] = float("nan")
-    with pytest.raises(ValueError, match=r"^embeddings must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"^embeddings: got nan, expected finite numbers"):
         ContrastiveLoss()(x, y)
 
 

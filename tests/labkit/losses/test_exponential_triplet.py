@@ -408,8 +408,8 @@ def test_the_gpu_is_not_waited_for(reduction, distance):
 def test_an_overlap_that_kills_the_positive_term_is_refused_and_the_reason_told(overlap):
     # The published grids hold 40 and 80 for ten classes.
     message = (
-        f"^overlap must be less than num_classes, 10, got {overlap}: a class may then be as wide as the largest "
-        "distance there is, so that no positive pair is ever too far apart, and the positive term is 0 for every batch$"
+        f"^overlap: got {overlap}, expected less than num_classes, 10: a class may then be as wide as the largest "
+        "distance there is, so that the positive term is 0 for every batch$"
     )
     with pytest.raises(ValueError, match=message):
         ExponentialTripletLoss(10, overlap)
@@ -435,33 +435,33 @@ def test_a_wide_overlap_is_warned_of_where_it_is_asked_for():
 def test_bad_input():
     x, y = batch()
     for name, value, wanted in (
-        ("num_classes", 0, "a whole number of at least 1, got 0"),
-        ("num_classes", 2.5, "a whole number of at least 1, got 2.5"),
-        ("overlap", -0.1, "a finite number of at least 0, got -0.1"),
-        ("radius", 0, "a finite number above 0, got 0"),
-        ("positive_weight", -1, "a finite number of at least 0, got -1"),
-        ("negative_weight", -2, "a finite number of at least 0, got -2"),
-        ("reduction", "mean", "one of 'pair', 'batch', got 'mean'"),
-        ("distance", "l2", "one of 'euclidean', 'squared', 'cosine', got 'l2'"),
-        ("delta", 0, "a number between 0 and 1, both excluded, got 0"),
-        ("delta", 1, "a number between 0 and 1, both excluded, got 1"),
-        ("delta", "0.1", "a number between 0 and 1, both excluded, got '0.1'"),
+        ("num_classes", 0, "a whole number of at least 1"),
+        ("num_classes", 2.5, "a whole number of at least 1"),
+        ("overlap", -0.1, "a finite number of at least 0"),
+        ("radius", 0, "a finite number above 0"),
+        ("positive_weight", -1, "a finite number of at least 0"),
+        ("negative_weight", -2, "a finite number of at least 0"),
+        ("reduction", "mean", "one of 'pair', 'batch'"),
+        ("distance", "l2", "one of 'euclidean', 'squared', 'cosine'"),
+        ("delta", 0, "a number between 0 and 1, both excluded"),
+        ("delta", 1, "a number between 0 and 1, both excluded"),
+        ("delta", "0.1", "a number between 0 and 1, both excluded"),
     ):
-        with pytest.raises(ValueError, match=f"^{name} must be {wanted}$"):
+        with pytest.raises(ValueError, match=f"^{name}: got {value!r}, expected {wanted}$"):
             ExponentialTripletLoss(**{"num_classes": 4, name: value})
     loss = ExponentialTripletLoss(4)
     for label in (-1, 4):
-        with pytest.raises(ValueError, match=rf"^labels must lie in 0\.\.3, got {label}$"):
+        with pytest.raises(ValueError, match=rf"^labels: got {label}, expected numbers in 0\.\.3$"):
             loss(x, y.clone().index_fill(0, torch.tensor([2]), label))
-    with pytest.raises(ValueError, match=r"^labels must be an int64"):
+    with pytest.raises(ValueError, match=r"^labels: got .*, expected an int64"):
         loss(x, y.float())
-    with pytest.raises(ValueError, match=r"^embeddings must be finite, got inf"):
+    with pytest.raises(ValueError, match=r"^embeddings: got inf, expected finite numbers"):
         loss(x.index_fill(0, torch.tensor([2]), float("inf")), y)
-    with pytest.raises(ValueError, match=r"^t must be a floating-point tensor, got float 0.5$"):
+    with pytest.raises(ValueError, match=r"^t: got float 0.5, expected a floating-point tensor$"):
         barrier(0.5)
-    with pytest.raises(ValueError, match=r"^t must be a floating-point tensor, got int64 of shape \(2,\)$"):
+    with pytest.raises(ValueError, match=r"^t: got int64 of shape \(2,\), expected a floating-point tensor$"):
         barrier(torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"^delta must be a number between 0 and 1, both excluded, got -1$"):
+    with pytest.raises(ValueError, match=r"^delta: got -1, expected a number between 0 and 1, both excluded$"):
         barrier(torch.zeros(2), -1)
 
 

@@ -226,15 +226,21 @@ def test_settings():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"centroids": [[1.0]]}, "centroids must be a floating-point tensor"),
-        ({"centroids": torch.tensor([[float("nan"), 1.0]])}, "centroids must be finite, got nan"),
-        ({"centroids": torch.tensor([[1.0, 0.0], [0.0, 1.01]])}, "centroids must have rows of length 1, got 1.01"),
-        ({"centroids": torch.tensor([[1.001, 0.0], [0.0, 0.25]])}, "centroids must have rows of length 1, got 0.25"),
-        ({"margin": -1}, "margin must be a finite number of at least 0, got -1"),
-        ({"scale": 0}, "scale must be a finite number above 0, got 0"),
-        ({"root": 0}, "root must be a whole number of at least 1, got 0"),
-        ({"root": 1.5}, "root must be a whole number of at least 1, got 1.5"),
-        ({"weight": -1}, "weight must be a finite number of at least 0, got -1"),
+        ({"centroids": [[1.0]]}, "centroids: got list [[1.0]], expected a floating-point tensor"),
+        ({"centroids": torch.tensor([[float("nan"), 1.0]])}, "centroids: got nan, expected finite numbers"),
+        (
+            {"centroids": torch.tensor([[1.0, 0.0], [0.0, 1.01]])},
+            "centroids: got a row of length 1.01, expected",
+        ),
+        (
+            {"centroids": torch.tensor([[1.001, 0.0], [0.0, 0.25]])},
+            "centroids: got a row of length 0.25, expected",
+        ),
+        ({"margin": -1}, "margin: got -1, expected a finite number of at least 0"),
+        ({"scale": 0}, "scale: got 0, expected a finite number above 0"),
+        ({"root": 0}, "root: got 0, expected a whole number of at least 1"),
+        ({"root": 1.5}, "root: got 1.5, expected a whole number of at least 1"),
+        ({"weight": -1}, "weight: got -1, expected a finite number of at least 0"),
     ],
 )
 def test_bad_settings(options, message):
@@ -249,9 +255,9 @@ def test_centroids_in_float16_precision_are_taken():
 
 def test_bad_input():
     loss, (x, y) = PEDCCLoss(unit_rows()), batch()
-    with pytest.raises(ValueError, match=r"^labels must lie in 0..4, got 5"):
+    with pytest.raises(ValueError, match=r"^labels: got 5, expected numbers in 0..4"):
         loss(x, torch.full_like(y, C))
-    with pytest.raises(ValueError, match=r"^embeddings must have 6 columns, got 3$"):
+    with pytest.raises(ValueError, match=r"^embeddings: got 3 columns, expected 6$"):
         loss(x[:, :3], y)
-    with pytest.raises(ValueError, match=r"^embeddings must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"^embeddings: got nan, expected finite numbers"):
         loss(x * float("nan"), y)

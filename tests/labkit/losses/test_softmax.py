@@ -265,7 +265,7 @@ def test_annealing_follows_its_formula():
     powered = Annealing(lowest=0.0, base=1000.0, rate=0.5, power=2.0)(iterations[:2])
     torch.testing.assert_close(powered, torch.tensor([1000.0, 1000 / 36], dtype=F64))
     for name in ("lowest", "base", "rate", "power"):
-        with pytest.raises(ValueError, match=rf"^{name} must be a finite number of at least 0, got -1"):
+        with pytest.raises(ValueError, match=rf"^{name}: got -1.0, expected a finite number of at least 0"):
             Annealing(**{name: -1.0})
 
 
@@ -391,40 +391,40 @@ def test_smallest_scale():
     assert smallest_scale(10) == pytest.approx(math.log(0.9 * 8 / 0.1)) == pytest.approx(4.28, abs=0.005)
     assert smallest_scale(100, 0.5) == pytest.approx(math.log(98))
     assert smallest_scale(3, 0.5) == 0
-    with pytest.raises(ValueError, match=r"^num_classes must be a whole number of at least 3, got 2"):
+    with pytest.raises(ValueError, match=r"^num_classes: got 2, expected a whole number of at least 3"):
         smallest_scale(2)
     for probability in (0, 1, 1.5):
-        with pytest.raises(ValueError, match=r"^probability must lie between 0 and 1, got"):
+        with pytest.raises(ValueError, match=r"^probability: got .*, expected a number between 0 and 1"):
             smallest_scale(10, probability)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_bad_input(name):
-    with pytest.raises(ValueError, match=r"^num_classes must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^num_classes: got 0, expected a whole number of at least 1"):
         LOSSES[name](0, D)
-    with pytest.raises(ValueError, match=r"^dim must be a whole number of at least 1, got True"):
+    with pytest.raises(ValueError, match=r"^dim: got True, expected a whole number of at least 1"):
         LOSSES[name](C, True)
     loss, (x, y) = made(name), batch()
-    with pytest.raises(ValueError, match=r"^labels must lie in 0..4, got 5"):
+    with pytest.raises(ValueError, match=r"^labels: got 5, expected numbers in 0..4"):
         loss(x, torch.full_like(y, C))
-    with pytest.raises(ValueError, match=r"^embeddings must have 4 columns, got 3$"):
+    with pytest.raises(ValueError, match=r"^embeddings: got 3 columns, expected 4$"):
         loss(x[:, :3], y)
-    with pytest.raises(ValueError, match=r"^embeddings must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"^embeddings: got nan, expected finite numbers"):
         loss(x * float("nan"), y)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HingeLoss(C, D, margin=0), "margin must be a finite number above 0, got 0"),
-        (lambda: L2SoftmaxLoss(C, D, 0), "scale must be a finite number above 0, got 0"),
-        (lambda: LSoftmaxLoss(C, D, margin=0), "margin must be a whole number of at least 1, got 0"),
-        (lambda: ASoftmaxLoss(C, D, margin=1.5), "margin must be a whole number of at least 1, got 1.5"),
-        (lambda: LSoftmaxLoss(C, D, annealing=5), "annealing must be an Annealing or None, got 5"),
-        (lambda: AMSoftmaxLoss(C, D, margin=-0.1), "margin must be a finite number of at least 0, got -0.1"),
-        (lambda: AMSoftmaxLoss(C, D, scale=-1), "scale must be a finite number above 0, got -1"),
-        (lambda: ArcFaceLoss(C, D, margin=28.6), "margin must be at most π, in radians, got 28.6"),
-        (lambda: ArcFaceLoss(C, D, scale=0), "scale must be a finite number above 0, got 0"),
+        (lambda: HingeLoss(C, D, margin=0), "margin: got 0, expected a finite number above 0"),
+        (lambda: L2SoftmaxLoss(C, D, 0), "scale: got 0, expected a finite number above 0"),
+        (lambda: LSoftmaxLoss(C, D, margin=0), "margin: got 0, expected a whole number of at least 1"),
+        (lambda: ASoftmaxLoss(C, D, margin=1.5), "margin: got 1.5, expected a whole number of at least 1"),
+        (lambda: LSoftmaxLoss(C, D, annealing=5), "annealing: got 5, expected an Annealing or None"),
+        (lambda: AMSoftmaxLoss(C, D, margin=-0.1), "margin: got -0.1, expected a finite number of at least 0"),
+        (lambda: AMSoftmaxLoss(C, D, scale=-1), "scale: got -1, expected a finite number above 0"),
+        (lambda: ArcFaceLoss(C, D, margin=28.6), "margin: got 28.6, expected at most π, in radians"),
+        (lambda: ArcFaceLoss(C, D, scale=0), "scale: got 0, expected a finite number above 0"),
     ],
 )
 def test_bad_settings(make, message):

@@ -14,7 +14,7 @@ from labkit.losses import TripletLoss, count_triplets
 
 F64 = torch.float64
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
-MININGS = ["all", "hard", "semihard", "semihard_all"]
+MININGS = ["all", "hard", "semihard"]
 
 
 def batch(n=14, dim=3, classes=4, seed=0):
@@ -39,27 +39,22 @@ def test_hand_example():
     x, y = torch.tensor([[0.0], [1.0], [1.5], [3.0]]), torch.tensor([0, 0, 1, 1])
     hinges = [1 - 1.5 + 1, 0, 1 - 0.5 + 1, 0, 1.5 - 1.5 + 1, 1.5 - 0.5 + 1, 0, 1.5 - 2 + 1]  # margin 1
     assert TripletLoss(1.0)(x, y).item() == pytest.approx(sum(hinges) / 5)
-    assert TripletLoss(1.0, average="all")(x, y).item() == pytest.approx(sum(hinges) / 8)
     assert TripletLoss(1.0, mining="hard")(x, y).item() == pytest.approx((0.5 + 1.5 + 2 + 0.5) / 4)
     # Nearest that is farther: 1.5, 3 (d = 2, no hinge), none farther for 1.5 (so 0, its farthest, at 1.5), 1 (d = 2).
     assert TripletLoss(1.0, mining="semihard")(x, y).item() == pytest.approx((0.5 + 1 + 0.5) / 3)
-    assert TripletLoss(1.0, mining="semihard", average="all")(x, y).item() == pytest.approx((0.5 + 0 + 1 + 0.5) / 4)
-    assert TripletLoss(1.0, mining="semihard_all")(x, y).item() == pytest.approx((0.5 + 0.5) / 2)
     assert TripletLoss(1.0, squared=True)(x, y).item() == pytest.approx(
         ((1 - 0.25 + 1) + (2.25 - 2.25 + 1) + (2.25 - 0.25 + 1)) / 3
     )
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(
-    ("mining", "squared", "average"), list(itertools.product(MININGS, [False, True], ["active", "all"]))
-)
-def test_value_and_gradient_equal_the_loop(device, mining, squared, average):
+@pytest.mark.parametrize(("mining", "squared"), list(itertools.product(MININGS, [False, True])))
+def test_value_and_gradient_equal_the_loop(device, mining, squared):
     for seed, margin in itertools.product(range(4), (0.0, 0.2, 2.0)):
         x, y = batch(seed=seed)
-        loss = TripletLoss(margin, mining, squared, average).to(device)
+        loss = TripletLoss(margin, mining, squared).to(device)
         value, gradient = with_gradient(loss, x.to(device), y.to(device))
-        arguments = x.tolist(), y.tolist(), margin, mining, squared, average
+        arguments = x.tolist(), y.tolist(), margin, mining, squared
         assert value.item() == pytest.approx(oracles.triplet(*arguments), rel=1e-10, abs=1e-14)
         expected = torch.tensor(oracles.triplet_gradient(*arguments), dtype=F64)
         torch.testing.assert_close(gradient.cpu(), expected, rtol=1e-10, atol=1e-12)
@@ -68,8 +63,8 @@ def test_value_and_gradient_equal_the_loop(device, mining, squared, average):
 @pytest.mark.parametrize("mining", MININGS)
 def test_gradient_is_that_of_finite_differences(mining):
     x, y = batch(8)
-    for squared, average in itertools.product((False, True), ("active", "all")):
-        loss = TripletLoss(0.3, mining, squared, average)
+    for squared in (False, True):
+        loss = TripletLoss(0.3, mining, squared)
         assert torch.autograd.gradcheck(lambda x, loss=loss: loss(x, y), x.clone().requires_grad_())
 
 
@@ -83,16 +78,15 @@ def test_all_triplets_equal_the_loop_with_ties_everywhere(points, margin, square
     # Whole numbers on a line, with a whole margin: distances tie with each other, with 0, and exactly at the margin.
     x = torch.tensor([[float(p)] for p, _ in points], dtype=F64)
     y = torch.tensor([c for _, c in points])
-    for mining, average in itertools.product(("all", "semihard_all"), ("active", "all")):
-        arguments = x.tolist(), y.tolist(), margin, mining, squared, average
-        value, gradient = with_gradient(TripletLoss(margin, mining, squared, average), x, y)
-        assert value.item() == pytest.approx(oracles.triplet(*arguments), rel=1e-10, abs=1e-12)
-        expected = torch.tensor(oracles.triplet_gradient(*arguments), dtype=F64)
-        torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+    arguments = x.tolist(), y.tolist(), margin, "all", squared
+    value, gradient = with_gradient(TripletLoss(margin, "all", squared), x, y)
+    assert value.item() == pytest.approx(oracles.triplet(*arguments), rel=1e-10, abs=1e-12)
+    expected = torch.tensor(oracles.triplet_gradient(*arguments), dtype=F64)
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
     # Which of several equally distant rows is mined is left open, but not the value.
-    for mining, average in itertools.product(("hard", "semihard"), ("active", "all")):
-        value, gradient = with_gradient(TripletLoss(margin, mining, squared, average), x, y)
-        expected = oracles.triplet(x.tolist(), y.tolist(), margin, mining, squared, average)
+    for mining in ("hard", "semihard"):
+        value, gradient = with_gradient(TripletLoss(margin, mining, squared), x, y)
+        expected = oracles.triplet(x.tolist(), y.tolist(), margin, mining, squared)
         assert value.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
         assert torch.isfinite(gradient).all()
     counts = count_triplets(x, y, margin, squared)
@@ -127,9 +121,9 @@ def test_invariances(seed, n, dim, classes):
 # The trusted library (its conventions: shared by everybody, with its own names)
 
 
-def pml_triplet(margin, squared, average, miner=None):
+def pml_triplet(margin, squared, miner=None):
     distance = pml_distances.LpDistance(normalize_embeddings=False, power=2 if squared else 1)
-    reducer = pml_reducers.AvgNonZeroReducer() if average == "active" else pml_reducers.MeanReducer()
+    reducer = pml_reducers.AvgNonZeroReducer()
     loss = pml_losses.TripletMarginLoss(margin=margin, distance=distance, reducer=reducer)
     if miner is None:
         return loss
@@ -138,21 +132,16 @@ def pml_triplet(margin, squared, average, miner=None):
 
 
 @pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("average", ["active", "all"])
-@pytest.mark.parametrize("mining", ["all", "hard", "semihard_all"])
+@pytest.mark.parametrize("mining", ["all", "hard"])
 @pytest.mark.parametrize("layout", ["uneven", "P x 4"])
-def test_equals_pytorch_metric_learning(mining, squared, average, layout):
+def test_equals_pytorch_metric_learning(mining, squared, layout):
     margin = 0.3
-    miners = {
-        "all": None,
-        "hard": pml_miners.BatchHardMiner,
-        "semihard_all": lambda distance: pml_miners.TripletMarginMiner(margin, "semihard", distance=distance),
-    }
+    miners = {"all": None, "hard": pml_miners.BatchHardMiner}
     x, y = batch(40, 8, 6)
     if layout == "P x 4":
         y = torch.arange(10).repeat_interleave(4)
-    value, gradient = with_gradient(TripletLoss(margin, mining, squared, average), x, y)
-    expected, expected_gradient = with_gradient(pml_triplet(margin, squared, average, miners[mining]), x, y)
+    value, gradient = with_gradient(TripletLoss(margin, mining, squared), x, y)
+    expected, expected_gradient = with_gradient(pml_triplet(margin, squared, miners[mining]), x, y)
     assert expected > 0
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-12)
@@ -167,11 +156,11 @@ def test_float32_agrees_with_float64_on_a_large_batch(mining, labels):
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(256, 128, generator=generator)
     x = torch.nn.functional.normalize(0.7 * centers[labels] + torch.randn(1024, 128, generator=generator))
-    loss = TripletLoss(mining=mining, average="all" if mining == "all" else "active")
+    loss = TripletLoss(mining=mining)
     value, gradient = with_gradient(loss, x, labels)
     reference, reference_gradient = with_gradient(loss, x.double(), labels)
-    # With semihard_all, rounding moves a few of its millions of triplets into the average or out of it.
-    assert value.item() == pytest.approx(reference.item(), rel=5e-6 if mining == "semihard_all" else 1e-6)
+    # Rounding moves a few of the millions of triplets into the average or out of it.
+    assert value.item() == pytest.approx(reference.item(), rel=5e-6 if mining == "all" else 1e-6)
     assert (gradient - reference_gradient).norm() / reference_gradient.norm() < 1e-3
 
 
@@ -200,16 +189,13 @@ def test_a_margin_lost_to_rounding_is_no_error(mining):
 
 
 @pytest.mark.parametrize("mining", MININGS)
-@pytest.mark.parametrize("average", ["active", "all"])
 @pytest.mark.parametrize("labels", [[], [5], [5, 5, 5], [5, 6, 7], [0, 0, 1]])
-def test_a_batch_without_active_triplets_gives_a_connected_zero(mining, average, labels):
+def test_a_batch_without_active_triplets_gives_a_connected_zero(mining, labels):
     n = len(labels)
     x = torch.eye(3, dtype=F64)[:n] * 100
     if labels == [0, 0, 1]:  # one triplet a row of the pair, all easy
         x[1] = x[0] + 0.1
-    value, gradient = with_gradient(
-        TripletLoss(0.2, mining, average=average), x, torch.tensor(labels, dtype=torch.int64)
-    )
+    value, gradient = with_gradient(TripletLoss(0.2, mining), x, torch.tensor(labels, dtype=torch.int64))
     assert value.item() == 0 and value.shape == ()
     assert torch.equal(gradient, torch.zeros_like(x))
 
@@ -218,36 +204,34 @@ def test_a_batch_without_active_triplets_gives_a_connected_zero(mining, average,
 def test_anchors_without_a_positive_or_a_negative_are_left_out(mining):
     x, _ = batch(7)
     y = torch.tensor([0, 0, 0, 1, 1, 2, 3])
-    for average in ("active", "all"):
-        value = TripletLoss(1.0, mining, average=average)(x, y)
-        assert value.item() == pytest.approx(oracles.triplet(x.tolist(), y.tolist(), 1.0, mining, average=average))
+    value = TripletLoss(1.0, mining)(x, y)
+    assert value.item() == pytest.approx(oracles.triplet(x.tolist(), y.tolist(), 1.0, mining))
 
 
-@pytest.mark.parametrize(("mining", "expected"), [("all", 0.2), ("hard", 0.2), ("semihard", 0.2), ("semihard_all", 0)])
-def test_collapsed_embeddings(mining, expected):
+@pytest.mark.parametrize("mining", MININGS)
+def test_collapsed_embeddings(mining):
     # Every hinge is the margin, the value at which a collapsed network stays; its gradient is 0.
     for x in (torch.zeros(6, 3), torch.full((6, 3), 0.3)):
         value, gradient = with_gradient(TripletLoss(0.2, mining), x, torch.tensor([0, 0, 0, 1, 1, 1]))
-        assert value.item() == pytest.approx(expected)
+        assert value.item() == pytest.approx(0.2)
         assert torch.equal(gradient, torch.zeros_like(x))
 
 
 def test_bad_input():
     x, y = batch()
     for arguments, message in (
-        (dict(margin=-0.1), "^margin must be a finite number of at least 0, got -0.1"),
-        (dict(mining="hardest"), "^mining must be one of 'all', 'hard', 'semihard', 'semihard_all', got 'hardest'"),
-        (dict(average="mean"), "^average must be one of 'active', 'all', got 'mean'"),
+        (dict(margin=-0.1), "^margin: got -0.1, expected a finite number of at least 0"),
+        (dict(mining="hardest"), "^mining: got 'hardest', expected one of 'all', 'hard', 'semihard'"),
     ):
         with pytest.raises(ValueError, match=message):
             TripletLoss(**arguments)
-    with pytest.raises(ValueError, match=r"^labels must be an int64"):
+    with pytest.raises(ValueError, match=r"^labels: got .*, expected an int64"):
         TripletLoss()(x, y.float())
-    with pytest.raises(ValueError, match=r"^margin must be"):
+    with pytest.raises(ValueError, match=r"^margin: got -1, expected"):
         count_triplets(x, y, margin=-1)
     x[2, 1] = float("inf")
     for function in (TripletLoss(), count_triplets):
-        with pytest.raises(ValueError, match=r"^embeddings must be finite, got inf"):
+        with pytest.raises(ValueError, match=r"^embeddings: got inf, expected finite numbers"):
             function(x, y)
 
 
@@ -264,9 +248,8 @@ def test_the_gpu_is_not_waited_for(mining):
 
 
 def test_its_settings_are_shown():
-    loss = TripletLoss(0.5, "hard", squared=True, average="all")
-    assert repr(loss) == "TripletLoss(margin=0.5, mining='hard', squared=True, average='all')"
-    assert repr(TripletLoss()) == "TripletLoss(margin=0.2, mining='all', squared=False, average='active')"
+    assert repr(TripletLoss(0.5, "hard", True)) == "TripletLoss(margin=0.5, mining='hard', squared=True)"
+    assert repr(TripletLoss()) == "TripletLoss(margin=0.2, mining='all', squared=False)"
 
 
 # Counting

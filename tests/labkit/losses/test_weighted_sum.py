@@ -67,11 +67,11 @@ def test_settings_and_bad_input():
     assert "weights=[1.0, 0.5]" in repr(WeightedSum({ContrastiveLoss(): 1, SoftmaxLoss(4, 3): 0.5}))
     for bad in ({}, [ContrastiveLoss()], {"contrastive": 1.0}, None):
         with pytest.raises(
-            ValueError, match=r"^losses must be a dictionary \{loss: weight\} with at least one loss, got"
+            ValueError, match=r"^losses: got .*, expected a dictionary \{loss: weight\} with at least one loss"
         ):
             WeightedSum(bad)
     for weight in (-1, float("nan"), "1"):
-        with pytest.raises(ValueError, match=r"^losses must be a finite number of at least 0, got"):
+        with pytest.raises(ValueError, match=r"^losses: got .*, expected a finite number of at least 0"):
             WeightedSum({ContrastiveLoss(): weight})
-    with pytest.raises(ValueError, match=r"^embeddings must be a floating-point tensor"):
+    with pytest.raises(ValueError, match=r"^embeddings: got .*, expected a floating-point tensor"):
         WeightedSum({ContrastiveLoss(): 1.0})([[1.0]], torch.tensor([0]))

@@ -1,0 +1,124 @@
+"""A process that imports once what labs import, and forks a kernel for whoever asks. Linux; course.kernels starts it.
+
+    python -P -m course.warm ADDRESS MODULE ...
+
+listens at the Unix socket ADDRESS until its standard input ends. Whoever connects sends one line of JSON: the kernel's
+connection file, its folder, and environment variables to add. A keeper is forked, which forks the kernel and stays its
+parent. The connection is the kernel's life: an "i" on it interrupts the kernel, a "?" is answered while it lives; when
+either end closes the connection, the kernel and everything that it has started are ended. So nothing outlives a
+submission, and whoever kills its own parent process kills its keeper, and with it only itself.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+LIMITS = {  # a kernel's own; generous for every lab
+    resource.RLIMIT_DATA: 8 * 2**30,
+    resource.RLIMIT_FSIZE: 2**30,
+    resource.RLIMIT_CORE: 0,
+}
+
+
+def main(address, *modules):
+    """Import, then fork for every connection."""
+    for name in modules:
+        with contextlib.suppress(Exception):  # what is missing is told where a cell needs it
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # pages that the garbage collector does not touch stay shared
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers that end leave nothing behind
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        while True:
+            ready, _, _ = select.select([listener, sys.stdin], [], [])
+            if sys.stdin in ready:
+                return
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                try:
+                    keep(connection)
+                finally:
+                    os._exit(0)
+            connection.close()
+
+
+def keep(connection):
+    """Fork a kernel and stay beside it until it ends or the connection is closed; leave no process behind."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what the kernel starts comes back to this process when its parent ends
+    with connection.makefile("r", encoding="utf-8") as lines:
+        order = json.loads(lines.readline())
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    kernel = os.fork()
+    if kernel == 0:
+        try:
+            connection.close()
+            run_kernel(**order)
+        finally:
+            os._exit(1)
+    connection.send(b"!")
+    ended = os.pidfd_open(kernel)
+    while True:
+        ready, _, _ = select.select([connection, ended], [], [])
+        if ended in ready:
+            break
+        word = connection.recv(1)
+        if word == b"?":
+            connection.send(word)
+        elif word == b"i":
+            os.killpg(kernel, signal.SIGINT)
+        else:
+            break
+    end_children()
+
+
+def run_kernel(file, folder, environment):
+    """Become the kernel that answers at the addresses in the connection file."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    os.setsid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for stream in (1, 2):
+        os.dup2(0, stream)
+    os.chdir(folder)
+    os.environ.update(environment)
+    for limit, most in LIMITS.items():
+        hard = resource.getrlimit(limit)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (most, most))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    IPKernelApp.launch_instance(["-f", file, "--log-level=CRITICAL", "--HistoryManager.enabled=False"])
+
+
+def end_children():
+    """Kill all children, those that come back from ended ones too, until there is none."""
+    while True:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def prctl(option, value):
+    """Set an option of this process (man 2 prctl)."""
+    ctypes.CDLL(None).prctl(option, value)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    os._exit(0)  # some of the modules complain when they are taken down
