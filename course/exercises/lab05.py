@@ -283,8 +283,8 @@ update = Exercise(
         ),
         Mistake(
             "as many counts as labels occur",
-            "Where the last classes are absent, `bincount` and `one_hot` stop before them: give them the number of "
-            "classes.",
+            "`bincount` and `one_hot` stop at the largest label that occurs, `unique` leaves absent classes out: all "
+            "len(centers) classes need a count.",
             "centers - rate * _pull(centers, embeddings, labels) / (1 + torch.bincount(labels))[:, None]",
             "centers - rate * _pull(centers, embeddings, labels) / (1 + labels.unique(return_counts=True)[1])[:, None]",
             "centers - rate * (F.one_hot(labels).float().T @ (centers[labels] - embeddings)) "
