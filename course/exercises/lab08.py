@@ -376,7 +376,7 @@ second_term = Exercise(
         ),
         Mistake(
             "ε not subtracted",
-            "At distance 0 the term must be 0: subtract what ε alone contributes there, ε^(1/n). That is far more than ε.",
+            "At distance 0 the term must be 0: subtract what ε alone contributes there. That is ε^(1/n), not ε.",
             "_root(_squares(embeddings, labels, centroids).mean() / 2, root) + EPSILON ** (1 / root)",
             "(_squares(embeddings, labels, centroids).mean() / 2 + EPSILON) ** (1 / root) - EPSILON",
         ),
@@ -449,7 +449,7 @@ scale = Exercise(
         ),
         Mistake(
             "gap with another fraction",
-            "The gap is 1 + 1/(C - 1) - m: the cosine to the others is *minus* 1/(C - 1), and 1 + 1/(C - 1) = C/(C - 1).",
+            "The cosine to the others is *minus* 1/(C - 1), so the gap is 1 + 1/(C - 1) - m = C/(C - 1) - m.",
             "_scale(classes - 1, math.expm1(floor), (classes - 1) / classes - margin)",
             "_scale(classes - 1, math.expm1(floor), 1 - 1 / (classes - 1) - margin)",
         ),
