@@ -449,7 +449,7 @@ scale = Exercise(
         ),
         Mistake(
             "gap with another fraction",
-            "The cosine to the others is *minus* 1/(C - 1), so the gap is 1 + 1/(C - 1) - m = C/(C - 1) - m.",
+            "The gap is 1 + 1/(C - 1) - m = C/(C - 1) - m: the cosine to the others is *minus* 1/(C - 1).",
             "_scale(classes - 1, math.expm1(floor), (classes - 1) / classes - margin)",
             "_scale(classes - 1, math.expm1(floor), 1 - 1 / (classes - 1) - margin)",
         ),
