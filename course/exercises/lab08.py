@@ -376,7 +376,7 @@ second_term = Exercise(
         ),
         Mistake(
             "ε not subtracted",
-            "At distance 0 the term must be 0: subtract what ε alone contributes there, ε^(1/n). That is far more than ε.",
+            "At distance 0 the term must be 0: subtract what ε alone contributes there. That is ε^(1/n), not ε.",
             "_root(_squares(embeddings, labels, centroids).mean() / 2, root) + EPSILON ** (1 / root)",
             "(_squares(embeddings, labels, centroids).mean() / 2 + EPSILON) ** (1 / root) - EPSILON",
         ),
