@@ -193,8 +193,8 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
     distancing_mobilenet_v2, recipe (cross-entropy alone).
 
-    Every run is kept in data/measured/ as it ends. A record that was made with other settings or other code is
-    never mixed with new ones: the command then stops and says what differs.
+    Every run is kept in data/measured/ as it ends. A record that was made with other settings, or by code that
+    computed something else, is never mixed with new ones: the command then stops and says what differs.
     """
     from experiments import runner
     from labkit.training import device as running
@@ -206,7 +206,7 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
             given = {"datasets": ",".join(datasets or ()), "rows": ";".join(rows or ()), "minutes": minutes}
             given |= {"size": size, "seeds": seeds, "jobs": jobs, "device": device, "root": root, "folder": folder}
             words = [f"--{name}={value}" for name, value in given.items() if value not in ("", None)]
-            return runner.share(measurement.table, devices, [table, *words])
+            return runner.share(measurement, devices, device, [table, *words])
         made = runner.measure(measurement, jobs, device, minutes)
     except KeyboardInterrupt:
         raise click.ClickException("stopped; finished runs are kept, and the same command goes on") from None

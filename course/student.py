@@ -53,7 +53,8 @@ HANDED_OUT = (
 )
 IN_WORK = (
     f"{HANDED_OUT} When the course is updated, the new version is put beside it. "
-    "The [lab with its solutions]({solved}) stands in `notebooks/`."
+    "The [lab with its solutions]({solved}) stands in `notebooks/`. "
+    "`python lab.py grade work/{name}` scores what you have."
 )
 
 # ------------------------------------------------------------------------------------------------- one notebook
@@ -78,6 +79,8 @@ def student_version(notebook, lab, note=HANDED_OUT):
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = [], None
+        if tags(cell) & {"exercise", "check"}:  # what is not solved yet must not stop "Run All"
+            cell.metadata["tags"] = [*cell.metadata["tags"], "raises-exception"]
         if "exercise" in tags(cell):
             cell.source, stubs = SOLUTION.subn(STUB, cell.source)
             if not stubs:
@@ -195,7 +198,7 @@ def write_student_versions(labs, out=None, force=False, note=HANDED_OUT):
     written = []
     for lab in labs:
         solved = Path(os.path.relpath(lab, out)).as_posix().replace(" ", "%20")
-        student = student_version(read(lab), lab.stem, note.format(solved=solved))
+        student = student_version(read(lab), lab.stem, note.format(solved=solved, name=lab.name))
         written.append(write_copy(out / lab.name, with_links(student, lab.parent, out), force))
     return written
 

@@ -107,8 +107,7 @@ class Table:
     x          what stands on the horizontal axis of its figure: "margin", "weight" or "dim" of its rows, or None
     records_of the table whose records this one shows, if it measures nothing of its own
     baseline   the row that the others are compared with
-    runs       the module of experiments that has `run` and `settings`: "trial", or another one where a run is
-               something else than one network trained with one loss, and `has_recipe` if it has recipes of its own
+    runs       what a run is (runner.KINDS): "trial", one network trained with one loss, or "ensembling"
     """
 
     title: str

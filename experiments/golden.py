@@ -246,7 +246,6 @@ def difference(run: Golden, now) -> str:
 
 def write(found: dict[Golden, object]) -> None:
     """Store all runs, each on one line with twelve digits of a number, and the versions that they belong to."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for file in dict.fromkeys(run.file for run in found):
         lines = [
             f" {json.dumps(run.name, ensure_ascii=False)}: {_words(v)}" for run, v in found.items() if run.file == file

@@ -23,7 +23,6 @@ class Recipe:
     rate          the highest learning rate; a row of a table multiplies it by its own (`rate` in its settings)
     augment       random changes to the images, the same for all losses
     points        at how many moments, evenly spaced, the curve over the run is measured
-    compile       whether to use torch.compile on a GPU; not tried yet
     momentum, weight_decay, warm_up: of SGD with Nesterov's momentum; the rate rises linearly over the first `warm_up`
         of the steps, then falls linearly to 0
     """
@@ -35,7 +34,6 @@ class Recipe:
     rate: float
     augment: Augment | None
     points: int = 20
-    compile: bool = False
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warm_up: float = 0.2

@@ -45,7 +45,6 @@ def about():
 def record(name, results, **settings):
     """Write `results` (lists, numbers, text) to data/measured/NAME.json, with what it takes to repeat them."""
     path = DATA / "measured" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
     content = {"results": results, "settings": settings, "about": about()}
     write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
@@ -54,10 +53,11 @@ def record(name, results, **settings):
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that at any moment the whole old one or the whole new one is there.
 
-    A full disk or a kill leaves the old one. Lines end as they do in `text`, on Windows too. Where the path is a
-    symbolic link, the file that it leads to is replaced.
+    A full disk or a kill leaves the old one. Lines end as they do in `text`, on Windows too. The folder is made if it
+    is not there. Where the path is a symbolic link, the file that it leads to is replaced.
     """
     path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="") as file:

@@ -185,15 +185,18 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
                 made += 1
 
 
-def share(table: Table, devices: int, words: list[str]) -> None:
-    """`labkit measure` with these words, in so many processes of torchrun that share each run of the table.
+def share(measurement: Measurement, devices: int, device: str, words: list[str]) -> None:
+    """`labkit measure` with these words, in so many processes of torchrun that share each run.
 
     Raises ValueError where that cannot be, RuntimeError when the processes fail.
     """
     if running.world_size() > 1:
         raise ValueError(f"devices: got {devices}, but torchrun has started the processes already")
-    if table.runs == "ensembling":
+    if measurement.table.runs == "ensembling":
         raise ValueError(f"devices: got {devices}, expected 1: a run of an ensemble is not shared by processes")
+    for dataset in measurement.datasets:
+        job = Job(measurement.name, measurement.size, dataset, measurement.rows[0], "final", 0, 0)
+        trial.check_shared(job, measurement.root, device)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}  # on a CPU the processes are the threads
     with subprocess.Popen([*torchrun, "-m", "course", "measure", *words], env=environment) as started:

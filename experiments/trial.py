@@ -205,6 +205,12 @@ def precision(size: str, device: torch.device) -> str:
     return "bf16-mixed" if size == "full" and computes else "auto"
 
 
+def check_shared(job: Job, root: str | None, device: str) -> None:
+    """Raises ValueError where several processes cannot share a run."""
+    _, recipe, dim = definition(job)
+    _synchronized(networks.network(recipe.network, images(job.dataset, root)[0], dim), running.choose_device(device))
+
+
 def _synchronized(network: nn.Module, device: torch.device) -> nn.Module:
     """The network with batch normalization over the whole batch, not over the slice of a process."""
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):

@@ -62,11 +62,4 @@ def record(results, path):
     except FileNotFoundError:
         kept = {}
     kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    part = path.with_name(f"{path.name}.tmp")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    records.write_whole(path, json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -210,7 +210,8 @@ class Run:
         """The names in the student's lines whose values carry no gradient."""
         code = code_of(self.function)
         names = [text for name, text in CUTS.items() if code and name in code.co_names]
-        return f": what {' and '.join(names)} give carries none" if names else ""
+        verb = "gives" if len(names) == 1 else "give"
+        return f": what {' and '.join(names)} {verb} carries none" if names else ""
 
     def where_dtype_is_found(self, expected):
         """How a student writes the dtype of a tensor: as that of an input, or its own name."""

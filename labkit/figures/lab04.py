@@ -200,20 +200,12 @@ KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential tripl
 }
 
 
-def loss_surface(margin: float = 0.2, constraint: str | None = None) -> Figure:
-    """Draws the triplet loss over its two distances (Figures 2 and 3 of the exponential triplet paper).
-
-    constraint: which triplets are kept: None (all), "active", "semihard" or "hard"; where the others lie is hatched.
-
-    >>> loss_surface(constraint="hard").axes[0].get_title().splitlines()[1]
-    'kept: d(a,n) < d(a,p)'
-    """
-    return surface_scene()(margin, constraint)
-
-
 @styled
 def surface_scene() -> Draw:
-    """Returns draw(margin, constraint=None) -> Figure, the moving form of `loss_surface`.
+    """Returns draw(margin, constraint=None) -> Figure: the triplet loss over its two distances.
+
+    constraint: which triplets are kept: None (all), "active", "semihard" or "hard"; where the others lie is hatched
+        (Figures 2 and 3 of the exponential triplet paper).
 
     >>> surface_scene()(0.4).axes[0].get_title().splitlines()[0]
     'loss = [d(a,p) − d(a,n) + 0.40]₊'

@@ -135,9 +135,6 @@ def _check(given: dict) -> None:
         raise ValueError(f"patience: got {given['patience']} without validate, expected a number to watch")
 
 
-# ---- what only some runs need
-
-
 def _unrated(optimizer: Callable, lr: float | None) -> Callable:
     if lr is not None:
         raise ValueError(f"lr: got {lr!r} together with optimizer, expected one of them (an optimizer has its own)")

@@ -21,7 +21,6 @@ from course.exercises import Answer, Exercise, ExerciseFailed
 BANKS = sorted(Path(__file__).parents[1].joinpath("answers").rglob("lab*.json"))
 HEAD = "import math\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
 SECONDS = 10
-OPEN = {"02", "03", "04", "05", "06", "07", "08", "09"}  # labs whose exercises are still to be gone through
 
 
 def outcome(entry):
@@ -39,13 +38,13 @@ def outcome(entry):
 
 def fault(entry):
     """What is wrong with the judgment of an answer, or None."""
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone, whatever else the machine is doing
     try:
         accepted, mistake, message = outcome(entry)
     except Exception as error:
         return f"crash: {type(error).__name__}: {error}"
-    if time.perf_counter() - started > SECONDS:
-        return f"more than {SECONDS} s"
+    if time.process_time() - started > SECONDS:
+        return f"more than {SECONDS} s of a processor"
     if entry["kind"] == "wrong" and accepted:
         return "wrong, but accepted"
     if entry["kind"] == "right" and not accepted:
@@ -57,17 +56,16 @@ def fault(entry):
 
 
 @pytest.mark.parametrize("bank", BANKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_answers_are_judged_fairly(bank, request):
-    if bank.stem[3:] in OPEN:
-        request.applymarker(pytest.mark.xfail(reason="its exercises are still to be gone through"))
+def test_answers_are_judged_fairly(bank):
     faults = [(entry, fault(entry)) for entry in json.loads(bank.read_text(encoding="utf-8"))]
     report = [f"{e['lab']}.{e['exercise']}, {e['label']}: {words}" for e, words in faults if words]
     assert not report, "\n".join(report)
 
 
 def test_every_exercise_has_a_bank():
+    assert len(BANKS) == 20
     for bank in BANKS:
-        if bank.parent.name == "shared" or bank.stem[3:] in OPEN:
+        if bank.parent.name == "shared":
             continue
         entries = json.loads(bank.read_text(encoding="utf-8"))
         kinds = Counter((entry["exercise"], entry["kind"]) for entry in entries)

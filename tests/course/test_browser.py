@@ -24,8 +24,10 @@ from browser import (
     guarded_page,
     launched_chromium,
 )
+from small_lab import SOLUTIONS, submission
+from small_lab import cell as cell_of
 
-LAB = Path(__file__).parents[1] / "notebooks" / "04_siamese_and_triplet.ipynb"
+LAB = Path(__file__).parents[2] / "notebooks" / "04_siamese_and_triplet.ipynb"
 NOTEBOOK = Path(os.environ.get("LABKIT_BROWSER_NOTEBOOK", LAB))
 QUIET = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # every cell on the page
@@ -145,6 +147,23 @@ def test_a_request_to_another_computer_is_refused_and_reported(chromium, server)
         outcome = page.evaluate("fetch('http://192.0.2.1/').then(() => 'answered', () => 'refused')")
     assert outcome == "refused"
     assert page.problems == ["request to http://192.0.2.1/"]
+
+
+def test_run_all_goes_on_behind_an_exercise_that_is_not_solved_yet(chromium, tmp_path):
+    path = tmp_path / "05_demo.ipynb"
+    student = submission(answer=SOLUTIONS["answer"])
+    student.cells.remove(cell_of(student, "slow"))  # it raises
+    nbformat.write(student, path)
+    (tmp_path / "server").mkdir()
+    with Server("open_lab", path, tmp_path / "server", QUIET) as server, guarded_page(chromium) as page:
+        open_notebook(page, server)
+        page.evaluate(RUN_ALL)
+        last = f"({CODE_CELLS}).at(-1)"
+        wait_for(lambda: page.evaluate(f"{last}.count"), "the last cell")
+        cells = page.evaluate(CODE_CELLS)
+        errors = [cell["errors"][0].split(":")[0] for cell in cells if cell["errors"]]
+        assert errors == ["NotImplementedError"] * 3
+        assert not cells[-2]["errors"], "the check of the exercise that is solved"
 
 
 # --- As slides -----------------------------------------------------------------------------------------------------

@@ -372,7 +372,7 @@ def test_gradients_are_compared_where_asked_for_after_all_values():
     make(gradients=("x",)).check(lambda x, y: distance(x, y.detach()))
     make().check(lambda x, y: distance(x, y).detach())
     found = str(failure(lambda x, y: distance(x, y.detach()), exact))
-    assert "the values are right, but the gradient to `y` is zero: what `.detach()` give carries none" in found
+    assert "the values are right, but the gradient to `y` is zero: what `.detach()` gives carries none" in found
     values_of_another_case = failure(lambda x, y: distance(x, y).detach() + (len(x) == 3), exact)
     assert "values are right" not in str(values_of_another_case)
 

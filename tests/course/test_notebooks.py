@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import nbformat
@@ -20,7 +19,6 @@ from course.notebooks import (
     parameters,
     read,
     refresh,
-    write_whole,
 )
 
 
@@ -71,32 +69,6 @@ def test_what_is_no_notebook_is_refused_in_one_sentence(tmp_path, text):
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
-
-
-def test_a_file_is_written_whole_through_links_and_keeps_its_permissions(tmp_path):
-    path, link = tmp_path / "a" / "real.txt", tmp_path / "link.txt"
-    write_whole(path, "first\n")
-    os.chmod(path, 0o640)
-    link.symlink_to(path)
-    write_whole(link, "second ½\n")
-    assert path.read_text(encoding="utf-8") == "second ½\n" and link.is_symlink()
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert [each.name for each in path.parent.iterdir()] == ["real.txt"]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="limits of file size")
-def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path):
-    code = (
-        "import resource, signal, sys; from course.notebooks import write_whole\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "write_whole(sys.argv[1], 'x' * 5000)"
-    )
-    path = tmp_path / "kept.txt"
-    path.write_text("old", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    assert "OSError" in done.stderr
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept.txt", "old")]
 
 
 def test_a_notebook_knows_whether_anybody_has_changed_it(tmp_path):

@@ -34,6 +34,8 @@ def test_the_students_version_holds_no_solution_no_output_and_every_check():
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
     checks = [cell for cell in code if "check" in tags(cell)]
     assert len(checks) == 4 and not any(cell.metadata.deletable or cell.metadata.editable for cell in checks)
+    going_on = [cell for cell in code if "raises-exception" in tags(cell)]
+    assert going_on == [cell for cell in code if tags(cell) & {"exercise", "check"}], "Run All does not stop there"
 
 
 def test_the_source_is_left_as_it_is():
@@ -79,7 +81,7 @@ def test_files_are_written_and_links_still_lead_somewhere(lab, tmp_path):
     assert first.source == (
         "# Lab\n[next](06_next.ipynb) [code](../../labkit/x.py#L3) ![cat](../../course/cat.png) [web](https://a.b/c)"
     )
-    assert "(../../course/05_demo.ipynb)" in note.source
+    assert "(../../course/05_demo.ipynb)" in note.source and "grade work/05_demo.ipynb" in note.source
     assert written.path.read_bytes().endswith(b"}\n") and b"\r" not in written.path.read_bytes()
 
 

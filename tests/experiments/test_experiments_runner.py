@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner
@@ -189,7 +190,7 @@ def test_the_record_of_an_ensemble_names_what_decides_it(monkeypatch):
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
-        runner.share(TABLES["distancing"], 2, [])
+        runner.share(runner.Measurement("distancing", "tiny", ["digits"]), 2, "cpu", [])
     monkeypatch.setattr(ensembling, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
         ensembling.run(replace(jobs[0], size="tiny"))
@@ -303,6 +304,7 @@ def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_p
     assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a group")
 def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):
     path = store.path_of("center", "tiny", tmp_path)
     words = command(tmp_path, "--seeds", "50", "--jobs", "2", "--device", "cpu")
@@ -313,11 +315,12 @@ def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):
     while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
         assert started.poll() is None and time.monotonic() < deadline, started.stderr.read()
         time.sleep(0.02)
+    workers = psutil.Process(started.pid).children()
     os.killpg(started.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     said = started.communicate(timeout=60)[1]
-    assert started.returncode == 1 and "stopped; finished runs are kept" in said and "Traceback" not in said
-    with pytest.raises(ProcessLookupError):
-        os.killpg(started.pid, 0)  # none is left
+    assert started.returncode == 1 and "stopped; finished runs are kept" in said
+    assert "Traceback" not in said and "leaked" not in said
+    assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=20)[1]
     assert store.read(path) and not path.with_suffix(".lock").exists()
 
 

@@ -1,5 +1,7 @@
 import csv
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -32,35 +34,37 @@ def test_a_record_comes_back_with_what_is_needed_to_repeat_it(tmp_path, monkeypa
     assert {"torch", "python", "machine", "device"} <= set(back["about"]) and len(back["about"]["date"]) == 10
 
 
-def test_a_file_is_whole_at_any_moment(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    records.write_whole(path, "one\r\nü\n")
-    assert path.read_bytes() == "one\r\nü\n".encode()
-    path.chmod(0o640)
-
-    def no_room(descriptor):
-        assert path.read_bytes() == "one\r\nü\n".encode()
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as full, pytest.raises(OSError, match="No space left"):
-        full.setattr(records.os, "fsync", no_room)
-        records.write_whole(path, "two")
-    assert path.read_bytes() == "one\r\nü\n".encode() and list(tmp_path.iterdir()) == [path]
-    records.write_whole(path, "two")
-    assert path.read_bytes() == b"two" and list(tmp_path.iterdir()) == [path]
-    if os.name == "posix":
-        assert path.stat().st_mode & 0o777 == 0o640
+def test_a_file_is_written_whole_through_links_and_keeps_its_permissions(tmp_path):
+    path, link = tmp_path / "a" / "real.txt", tmp_path / "link.txt"
+    records.write_whole(path, "first\n")
+    os.chmod(path, 0o640)
+    link.symlink_to(path)
+    records.write_whole(link, "second ½\r\n")
+    assert path.read_bytes() == "second ½\r\n".encode() and link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in path.parent.iterdir()] == ["real.txt"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows lets only administrators make links")
-def test_where_a_link_leads_is_written_and_the_link_stays(tmp_path):
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "a.txt").write_text("one", encoding="utf-8")
-    (tmp_path / "a.txt").symlink_to(tmp_path / "there" / "a.txt")
-    records.write_whole(tmp_path / "a.txt", "two")
-    assert (tmp_path / "a.txt").is_symlink() and (tmp_path / "there" / "a.txt").read_text(encoding="utf-8") == "two"
+@pytest.mark.skipif(os.name != "posix", reason="limits of file size")
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path):
+    code = (
+        "import resource, signal, sys; from experiments.records import write_whole\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_whole(sys.argv[1], 'x' * 5000)"
+    )
+    path = tmp_path / "kept.txt"
+    path.write_text("old", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert "OSError" in done.stderr
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept.txt", "old")]
 
 
 def test_a_record_that_is_not_there_is_an_error():
     with pytest.raises(FileNotFoundError):
         records.measured("no_such_measurement")
+
+
+def test_records_are_read_without_waiting_for_torch():
+    code = "import sys, experiments.records; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

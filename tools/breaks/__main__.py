@@ -7,6 +7,7 @@ import sys
 import click
 
 from course import notebooks
+from experiments.records import write_whole
 from tools.breaks import RECORD, breaks_of, claims_of, faults_of, records
 from tools.breaks.execute import outcome_kept, run_all
 
@@ -37,7 +38,7 @@ def main(labs, jobs, only_list, missing, only):
         RECORD.parent.mkdir(parents=True, exist_ok=True)
         content = {**records(), number: {"claims": claims, "breaks": kept}}
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        RECORD.write_text(text, encoding="utf-8", newline="\n")
+        write_whole(RECORD, text)
         for fault in faults_of(number, claims, breaks, content[number]):
             failed = True
             click.echo(f"{path.stem}: {fault}")

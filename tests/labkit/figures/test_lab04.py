@@ -57,7 +57,7 @@ def test_roc_draws_the_curve_and_its_equal_error_rate():
 
 @pytest.mark.parametrize("margin", [-0.1, np.nan, np.inf])
 def test_a_margin_below_zero_is_refused(margin):
-    for draw in (plots.loss_surface, lambda m: plots.triplet_scene()([0, 0], [1, 0], [0, 1], m)):
+    for draw in (plots.surface_scene(), lambda m: plots.triplet_scene()([0, 0], [1, 0], [0, 1], m)):
         with pytest.raises(ValueError, match=r"^margin"):
             draw(margin)
 
@@ -140,9 +140,9 @@ KEPT = {
 
 @pytest.mark.parametrize("constraint", KEPT)
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.7])
-def test_loss_surface_shades_the_loss_and_hatches_what_is_not_kept(constraint, margin):
+def test_the_surface_shades_the_loss_and_hatches_what_is_not_kept(constraint, margin):
     """FaceNet's definitions, not the paper's printed ones, which are reversed."""
-    axes = plots.loss_surface(margin, constraint).axes[0]
+    axes = plots.surface_scene()(margin, constraint).axes[0]
     bands = [patch for patch in axes.patches if not patch.get_hatch()]
     hidden = [patch for patch in axes.patches if patch.get_hatch() and patch.get_visible()]
     for ap, an in RANDOM.uniform(0, 2, (200, 2)):
@@ -153,17 +153,17 @@ def test_loss_surface_shades_the_loss_and_hatches_what_is_not_kept(constraint, m
 
 
 @pytest.mark.parametrize("margin", [0.3, 0.6])
-def test_loss_surface_writes_the_names_where_they_belong(margin):
-    axes = plots.loss_surface(margin).axes[0]
+def test_the_surface_writes_the_names_where_they_belong(margin):
+    axes = plots.surface_scene()(margin).axes[0]
     for name in axes.texts:
         ap, an = name.get_position()
         written = name.get_text().split(":")[0]
         assert written == ("hard" if an < ap else "semi-hard" if an < ap + margin else "easy")
 
 
-def test_loss_surface_refuses_another_constraint():
+def test_the_surface_refuses_another_constraint():
     with pytest.raises(ValueError, match=r"constraint.*'easy'"):
-        plots.loss_surface(0.2, "easy")
+        plots.surface_scene()(0.2, "easy")
 
 
 # --- Sliders ------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_a_frame_drawn_over_the_background_is_the_figure_drawn_whole():
     whole = plots.triplet_scene()([0, 0], [-1, 0.5], [-0.5, -0.5], 0.9, squared=True)
     assert np.abs(pixels(playground) - pixels(whole)).mean() < 2, "the whole picture has fewer colors, else the same"
     surface = plots.surface_explorer().set(margin=0.7, constraint="hard").set(constraint="semihard")
-    assert np.abs(pixels(surface) - pixels(plots.loss_surface(0.7, "semihard"))).mean() < 2
+    assert np.abs(pixels(surface) - pixels(plots.surface_scene()(0.7, "semihard"))).mean() < 2
 
 
 def test_triplet_playground_has_a_slider_for_every_coordinate():

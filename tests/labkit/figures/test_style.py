@@ -50,7 +50,7 @@ CHARTS = {
     "distance_histogram": lambda: lab04.distance_histogram(RANDOM.uniform(0, 1, 300), RANDOM.uniform(0.5, 2, 300)),
     "roc": lambda: lab04.roc({"triplet": VERIFICATION}),
     "triplet_scene": lambda: lab04.triplet_scene()([0, 0], [1, 0], [0, 1.2], 0.4),
-    "loss_surface": lambda: lab04.loss_surface(0.4, "semihard"),
+    "surface_scene": lambda: lab04.surface_scene()(0.4, "semihard"),
 }
 PICTURES = CHARTS | {
     "gallery of spheres": lambda: figures.gallery({"softmax": SPACE}, LABELS, CLASSES, ROWS),
@@ -214,4 +214,4 @@ def loaded(code):
 def test_what_is_imported_when():
     assert loaded("import labkit") == []
     assert loaded("from labkit import figures; figures.bars({'a': 1}, 'x')") == ["matplotlib"]
-    assert loaded("from labkit.figures import lab04; lab04.loss_surface()") == ["matplotlib", "ipywidgets"]
+    assert loaded("from labkit.figures import lab04; lab04.surface_scene()") == ["matplotlib", "ipywidgets"]
