@@ -14,7 +14,8 @@ from pathlib import Path
 
 from course import grading
 from course.kernels import Nursery
-from course.notebooks import NOTEBOOKS, ROOT, first_line, labs, read, write_whole
+from course.notebooks import NOTEBOOKS, ROOT, first_line, labs, read
+from experiments.records import write_whole
 
 CODE = [ROOT / "course", ROOT / "labkit", ROOT / "experiments"]
 """What decides a score, beside the labs."""

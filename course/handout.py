@@ -17,8 +17,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from course.notebooks import BUILD, NOTEBOOKS, ROOT, marked, read, write_whole
+from course.notebooks import BUILD, NOTEBOOKS, ROOT, marked, read
 from course.student import LINK, student_version
+from experiments.records import write_whole
 
 WHOLE = ("labkit", "experiments", "data/measured", "data/published")
 FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "data/README.md")

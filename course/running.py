@@ -22,8 +22,8 @@ from course.notebooks import (
     parameters,
     read,
     tags,
-    write_whole,
 )
+from experiments.records import write_whole
 
 SLOW = 20  # a cell tagged `slow` takes some twenty times as long as another one
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

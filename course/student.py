@@ -34,8 +34,8 @@ from course.notebooks import (
     marked,
     read,
     tags,
-    write_whole,
 )
+from experiments.records import write_whole
 
 WORK = ROOT / "work"
 """Where a student works: copies of the labs that git does not see."""
