@@ -20,7 +20,7 @@
      centroids.py losses/pedcc.py losses/softmax.py
 09   Checkpoint distancing, 660 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 3,407 lines
+all  networks, data, training, measures, 3,401 lines
      networks.py side_by_side.py data/ training/ evaluation.py neighbors.py verification.py claims.py checks.py
 all  pictures, 2,585 lines
      figures/
