@@ -1,6 +1,7 @@
 """The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Commands(click.Group):
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:  # no such file, no permission, a full disk
+            if isinstance(error, shutil.Error):  # a list of (from, to, reason) for each file that was not copied
+                raise click.ClickException(str(error.args[0][-1][-1])) from error
             words = [error.filename, error.strerror or str(error)]
             raise click.ClickException(": ".join(str(word) for word in words if word)) from error
 

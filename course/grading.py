@@ -283,7 +283,7 @@ class _Performance:
                 self.left_out.add(number)
             self.found.setdefault(number, self._reason(run))
             if run.quits:
-                raise _Ends(number, "told the kernel to quit")
+                raise _Ends(number, "ended the kernel")
             last = number
         return ""
 

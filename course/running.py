@@ -120,6 +120,9 @@ def run_lab(path, values=None, out=None):
     except papermill.PapermillExecutionError as error:
         where = f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
         raise CellFailed(f"{where}\nUp to there: {out}") from error
+    except OSError as error:
+        error.filename = error.filename or str(out)  # a full disk does not say
+        raise
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of the kernel that was stopped
         raise Stopped(f"stopped; what was reached: {out}") from None
@@ -178,7 +181,8 @@ class Bar:
         """A cell has ended."""
         self.inner = None
         self.line.set_postfix_str("", refresh=False)
-        self.line.update(SLOW if "slow" in tags(cell) else 1)
+        weight = SLOW if "slow" in tags(cell) else 1
+        self.line.update(min(weight, self.line.total - self.line.n))  # the cell of given values was not counted
 
     def hear(self, message):
         """A message of the kernel; those of a progress bar in the notebook say how far its cell is."""

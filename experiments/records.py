@@ -67,5 +67,8 @@ def write_whole(path: Path, text: str) -> None:
         if path.exists():
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk does not say which file it could not take
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -219,7 +219,7 @@ def test_a_page_for_the_student(handed_in, course, tmp_path):
     [ada, bob, eva] = submissions([handed_in])
     right = write_feedback(ada, result("05_demo", 3, 1), tmp_path / "feedback")
     assert right == tmp_path / "feedback" / "ada" / "05_demo.html"
-    notes = ["the cell that begins with `quit()` told the kernel to quit, and was left out", "worth a look: subprocess"]
+    notes = ["the cell that begins with `quit()` ended the kernel, and was left out", "worth a look: subprocess"]
     text = write_feedback(bob, result("05_demo", 0, 1, notes=notes), tmp_path / "feedback").read_text(encoding="utf-8")
     assert "<strong>1 of 4 points</strong>" in text and "&lt;double&gt; is\nwrong" in text and "✓ right" in text
     assert "return x / 2" in text and "YOUR CODE HERE" in text, "his own code"
@@ -249,5 +249,5 @@ def test_a_class_with_real_kernels(handed_in):
     nbformat.write(student, handed_in / "ada" / "05_demo.ipynb")
     got = results(handed_in, jobs=2)
     assert got["ada"]["earned"] == 7 and got["bob"]["earned"] == 1 and "error" in got["eva"]
-    assert "told the kernel to quit" in got["ada"]["notes"][0]
+    assert "ended the kernel" in got["ada"]["notes"][0]
     assert sorted(handed_in.rglob("*")) == before

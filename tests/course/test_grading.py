@@ -137,7 +137,7 @@ def test_a_loop_without_end_is_stopped_and_the_rest_is_scored(graded, monkeypatc
 
 STUBBORN = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass"
 QUITTERS = {
-    "quits": ("quit()", "told the kernel to quit"),
+    "quits": ("quit()", "ended the kernel"),
     "exits": ("import os; os._exit(1)", "ended the kernel"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "ended the kernel"),
     "silences": ("import sys; sys.stdout = None", "left a kernel that runs nothing any more"),
@@ -166,7 +166,7 @@ def test_and_it_earns_nothing(graded, name):
 def test_an_answer_in_a_cell_that_takes_the_kernel_away_is_lost_and_its_check_says_why(graded):
     scores = graded(submission(**SOLUTIONS | {"half": SOLUTIONS["half"] + "\nquit()"}))
     assert earned(scores) == ALL | {"half": 0}
-    assert scores["half"].feedback == "the cell that begins with `def half(x):` told the kernel to quit"
+    assert scores["half"].feedback == "the cell that begins with `def half(x):` ended the kernel"
 
 
 def test_a_check_that_ends_the_kernel_earns_nothing(graded):
