@@ -74,13 +74,17 @@ def open_course(lab, port, no_browser):
 
     path = notebooks.find_lab(lab)
     if not lab.endswith(".ipynb"):
-        written = student.write_student_versions(notebooks.labs(), student.WORK, note=student.IN_WORK)
+        try:
+            written = student.write_student_versions(notebooks.labs(), student.WORK, note=student.IN_WORK)
+        except OSError as error:  # a course that many share may be for reading only
+            click.echo(f"No copies can be made in {student.WORK} ({error.strerror}): this is the lab itself.")
+            written = []
         if any(one.state == "new" for one in written):
             click.echo(f"Your copies of the labs are in {student.WORK}, without solutions; those are in notebooks/.")
         for one in written:
             if one.beside:
                 click.echo(f"{one.path.name} has changed in the course. Yours is as you left it; new: {one.beside}")
-        path = next(one.path for one in written if one.path.name == path.name)
+        path = next((one.path for one in written if one.path.name == path.name), path)
     presenting.open_lab(path, port=port, open_browser=not no_browser)
 
 

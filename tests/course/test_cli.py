@@ -113,6 +113,14 @@ def test_open_makes_copies_to_work_on_and_says_what_is_new(course, calls, tmp_pa
     assert "mine" in (work / "04_triplet.ipynb").read_text() and "new version" in new.read_text()
 
 
+def test_where_no_copies_can_be_made_the_lab_itself_is_opened(course, calls, tmp_path):
+    calls.replace(presenting, "open_lab")
+    calls.replace(student, "write_copy", PermissionError(13, "Permission denied", "/x"))
+    words = f"No copies can be made in {tmp_path / 'work'} (Permission denied): this is the lab itself.\n"
+    assert run("open", "4") == (0, words)
+    assert calls.made[-1][1] == (course / "04_triplet.ipynb",)
+
+
 def test_a_notebook_anywhere_is_opened_and_presented_itself(course, calls, tmp_path):
     calls.replace(presenting, "open_lab")
     calls.replace(presenting, "present")
