@@ -47,9 +47,10 @@ def nearest(
     if quick:
         x32, y32 = x.float(), y.float()
         squares = y32.square().sum(1)
-        # A bound of the rounding error of ‖y‖² - 2 x·y, whatever the order of the sum.
+        # A bound of the rounding error of ‖y‖² - 2 x·y, whatever the order of the sum, and of d² in float32.
         largest = squares.max().sqrt()
-        error = (dim + 4) * torch.finfo(torch.float32).eps * (torch.linalg.vector_norm(x32, dim=1) + largest) * largest
+        reach = torch.linalg.vector_norm(x32, dim=1) + largest
+        error = torch.finfo(torch.float32).eps * reach * ((dim + 4) * largest + reach)
     for rows in blocks(len(x), len(y)):
         itself = None if own is None else own[rows, None]
         if not quick:

@@ -69,6 +69,13 @@ def test_the_nearest_rows_are_those_of_sorting_all(name, depth):
     assert torch.equal(found(query, x, depth), by_sorting(query, x, depth))
 
 
+@pytest.mark.parametrize("factor", [10, 1e3, 1e5])
+def test_queries_from_afar(factor):
+    # From there most distances are equal in float32.
+    x, query = CASES["spread out"], factor * rows(100, 16, seed=3)
+    assert torch.equal(found(query, x, 10), by_sorting(query, x, 10))
+
+
 @pytest.mark.parametrize("depth", [100, 2999])
 def test_many_neighbors(depth):
     for name in ("spread out", "every row twice", "whole numbers, so that most distances tie", "all rows equal"):
