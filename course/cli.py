@@ -31,6 +31,7 @@ class Commands(click.Group):
 
 
 PORT = click.IntRange(1, 65535)
+FOR_INSTRUCTORS = Path(__file__).with_name("cli_class.py")  # a hand-out goes without it, and without solutions
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -80,7 +81,8 @@ def open_course(lab, port, no_browser):
             click.echo(f"No copies can be made in {student.WORK} ({error.strerror}): this is the lab itself.")
             written = []
         if any(one.state == "new" for one in written):
-            click.echo(f"Your copies of the labs are in {student.WORK}, without solutions; those are in notebooks/.")
+            solved = "; those are in notebooks/" if FOR_INSTRUCTORS.exists() else ""
+            click.echo(f"Your copies of the labs are in {student.WORK}, without solutions{solved}.")
         for one in written:
             if one.beside:
                 click.echo(f"{one.path.name} has changed in the course. Yours is as you left it; new: {one.beside}")
@@ -255,5 +257,5 @@ def report(table, datasets, size, form, folder, file):
 
 # ------------------------------------------------------------------------------------------------------ for instructors
 
-if Path(__file__).with_name("cli_class.py").exists():  # a hand-out goes without
+if FOR_INSTRUCTORS.exists():
     import course.cli_class  # noqa: F401

@@ -118,6 +118,8 @@ def run_lab(path, values=None, out=None):
             **python,
         )
     except papermill.PapermillExecutionError as error:
+        if not _unexpected_errors(out):  # a student's copy with exercises that are not solved yet: all of it has run
+            return out
         where = f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
         raise CellFailed(f"{where}\nUp to there: {out}") from error
     except OSError as error:
@@ -142,6 +144,12 @@ def _refuse_what_is_not_free(out):
         raise ValueError(f"out: {str(out)!r} is there, and no earlier run as it was written; move it, or name another")
 
 
+def _unexpected_errors(out):
+    """The cells of a copy that raised and were not meant to go on then; papermill counts all that raised."""
+    cells = [cell for cell in read(out).cells if "raises-exception" not in tags(cell)]
+    return [cell for cell in cells if any(output.output_type == "error" for output in cell.get("outputs", ()))]
+
+
 def _finish(out):
     """Make an executed copy fit for reading without a kernel, and note in it as what it was written."""
     with contextlib.suppress(ValueError):  # cut off while it was written
@@ -150,6 +158,8 @@ def _finish(out):
             if "data" in output:  # a widget goes before its picture, and needs a network and a kernel
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
         notebook.metadata.pop("widgets", None)
+        if not _unexpected_errors(out):  # papermill's headline about a failure that is none
+            notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
         write_whole(out, marked(notebook))
 
 

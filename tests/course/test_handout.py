@@ -124,6 +124,7 @@ print(CliRunner().invoke(main, ["--help"]).output)
     said = run(made[0], code)
     try:
         assert f"{made[0]}/work/04_siamese_and_triplet.ipynb" in said
+        assert "without solutions.\n" in said, "and it does not say where they are"
         assert "  doctor " in said and "  grade " not in said and "  student " not in said
         assert len(list((made[0] / "work").iterdir())) == len(labs())
         with pytest.raises(ValueError, match=r"has been used \(work/00_"):

@@ -6,11 +6,14 @@ import sys
 
 import nbformat
 import pytest
+import zmq
+from jupyter_client.manager import KernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course import notebooks
 from course.notebooks import (
     CellFailed,
+    ThisPython,
     canonical,
     find_lab,
     is_untouched,
@@ -111,6 +114,26 @@ def test_the_kernel_is_this_python_in_a_known_environment(tmp_path, monkeypatch)
     assert "labkit-ipython" in profile and not os.path.exists(profile)
     assert history[0].data["text/plain"] == "1"
     assert [(output.name, output.text) for output in joined] == [("stdout", "a\nb\n"), ("stderr", "a\nb\n")]
+
+
+def test_nobody_else_on_the_machine_can_listen(tmp_path):
+    """Somebody who knows the port of a kernel's outputs, but not its key, hears nothing."""
+    manager = KernelManager(kernel_spec_manager=ThisPython(), transport_encryption="auto")
+    manager.start_kernel(cwd=str(tmp_path))
+    with zmq.Context() as context, context.socket(zmq.SUB) as ear:
+        try:
+            ear.setsockopt(zmq.SUBSCRIBE, b"")
+            ear.connect(f"tcp://{manager.ip}:{manager.iopub_port}")
+            client = manager.blocking_client()
+            client.start_channels()
+            client.wait_for_ready(timeout=120)
+            heard = []
+            client.execute_interactive("print('SECRET')", output_hook=lambda message: heard.append(message["content"]))
+            assert "SECRET" in str(heard)
+            assert ear.poll(1000) == 0
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- refreshing

@@ -133,6 +133,15 @@ def test_a_cell_that_fails_is_named_and_what_was_reached_is_kept(course, tmp_pat
     assert "so far" in out.read_text(encoding="utf-8")
 
 
+def test_an_exercise_that_is_not_solved_yet_is_no_failure(course, tmp_path):
+    path = lab_with_parameters(course, "raise NotImplementedError", "print('the end')")
+    notebook = read(path)
+    notebook.cells[-2].metadata["tags"] = ["raises-exception"]
+    nbformat.write(notebook, path)
+    copy = read(run_lab(path, {}, tmp_path / "out.ipynb"))
+    assert copy.cells[-1].outputs[0].text == "the end\n" and len(copy.cells) == len(notebook.cells)
+
+
 def test_nothing_but_an_earlier_run_is_overwritten(course, tmp_path):
     path = lab_with_parameters(course)
     for out in (path, course / "new.ipynb", course / "x" / ".." / "04_triplet.ipynb"):
