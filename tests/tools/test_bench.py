@@ -1,5 +1,6 @@
 """python lab.py bench: what is measured, printed and kept, and what a broken record or a full disk does."""
 
+import errno
 import json
 import os
 
@@ -71,7 +72,7 @@ def test_a_record_is_replaced_as_a_whole(tmp_path, monkeypatch):
     whole = path.read_text(encoding="utf-8")
 
     def full_disk(descriptor):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
