@@ -59,7 +59,6 @@ LOSSES = [
         for reduction, distance in itertools.product(("pair", "batch"), ("euclidean", "squared", "cosine"))
     ),
     losses.CircleLoss(),
-    losses.CircleLoss(weighting="none"),
     losses.SoftmaxLoss(C, D),
     losses.HingeLoss(C, D),
     losses.L2SoftmaxLoss(C, D, 8),

@@ -463,10 +463,3 @@ def test_bad_input():
         barrier(torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"^delta: got -1, expected a number between 0 and 1, both excluded$"):
         barrier(torch.zeros(2), -1)
-
-
-def test_its_settings_are_shown():
-    assert repr(ExponentialTripletLoss(4)) == (
-        "ExponentialTripletLoss(num_classes=4, overlap=1.5, radius=1.0, positive_weight=1.0, negative_weight=1.0, "
-        "reduction='pair', distance='euclidean', delta=0.01)"
-    )
