@@ -15,8 +15,8 @@ THOMSON = {
 }  # fmt: skip
 
 
-def loop_energy(points, power=1.0):
-    return sum(math.dist(p, q) ** -power for p, q in itertools.combinations(points.tolist(), 2))
+def loop_energy(points):
+    return sum(1 / math.dist(p, q) for p, q in itertools.combinations(points.tolist(), 2))
 
 
 def simplex_energy(corners):
@@ -161,8 +161,6 @@ def test_a_large_problem_is_given_up_in_time():
 def test_energy_equals_the_loop():
     points = torch.randn(7, 3, dtype=F64, generator=torch.Generator().manual_seed(0))
     assert energy(points).item() == pytest.approx(loop_energy(points), rel=1e-12)
-    for power in (0.5, 2, 7):
-        assert energy(points, power).item() == pytest.approx(loop_energy(points, power), rel=1e-12)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         value = energy(points.to(dtype))
         assert value.dtype == torch.float32 and value.item() == pytest.approx(loop_energy(points.to(dtype)), rel=1e-5)
@@ -293,8 +291,6 @@ def test_bad_input():
         evenly_distributed(7, 3, method="simplex")
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
         energy([[1.0]])
-    with pytest.raises(ValueError, match=r"^power: got 0, expected a finite number above 0"):
-        energy(torch.eye(2), 0)
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
         deviation_from_simplex(torch.ones(3))
     with pytest.raises(ValueError, match=r"^points: got 1, expected at least 2$"):
