@@ -11,6 +11,7 @@ import torch
 from labkit import checks
 
 SMALL = 1000  # coordinates up to which the energy is minimized from many starts
+RATE = 1e-2  # of the charges' velocities, as in the papers' code
 WORK = 3e10  # multiplications that one start may cost, about 20 s: a large problem ends before it has settled
 
 
@@ -84,20 +85,14 @@ def deviation_from_simplex(points: torch.Tensor) -> float:
 
 
 def charge_simulation(
-    num_classes: int,
-    dim: int,
-    steps: int = 200,
-    seed: int = 0,
-    rate: float = 1e-2,
-    transport: bool = False,
-    damping: float = 0.0,
+    num_classes: int, dim: int, steps: int = 200, seed: int = 0, transport: bool = False, damping: float = 0.0
 ) -> torch.Tensor:
     """The papers' generator of centroids: charges that fly over the sphere. All positions (steps + 1, C, dim), float64.
 
     Starts at random points u with velocities v = 0. In each step
 
         F_m = Σ_n (u_m - u_n) / max(‖u_m - u_n‖, 0.01)³     repulsion as between charges in three dimensions, in any
-        u ← (u + v)/‖u + v‖,  v ← v + rate·F_t              F_t: the part of F along the sphere, at the old u
+        u ← (u + v)/‖u + v‖,  v ← v + 0.01·F_t              F_t: the part of F along the sphere, at the old u
 
     without friction: after the 200 steps of the authors the charges still move (paper 003, and the authors' CSAE code,
     which returns √dim times the points).
@@ -113,7 +108,6 @@ def charge_simulation(
     """
     num_classes, dim = _check_size(num_classes, dim)
     steps = checks.whole("steps", steps, at_least=0)
-    rate = checks.positive("rate", rate)
     if checks.non_negative("damping", damping) > 1:
         raise ValueError(f"damping: got {damping!r}, expected at most 1")
     points = _random_points(num_classes, dim, torch.Generator().manual_seed(seed))
@@ -123,7 +117,7 @@ def charge_simulation(
     for step in range(steps):
         force = _tangential(_repulsion(points), points)
         points = torch.nn.functional.normalize(points + velocity, dim=1)
-        velocity = (1 - damping) * velocity + rate * force
+        velocity = (1 - damping) * velocity + RATE * force
         if transport:
             velocity = _tangential(velocity, points)
         positions[step + 1] = points
@@ -135,9 +129,6 @@ def _check_size(num_classes, dim):
     if dim == 1 and num_classes > 2:
         raise ValueError(f"dim: got 1, expected at least 2 for {num_classes} classes: a line has only two unit vectors")
     return num_classes, dim
-
-
-# The closed form
 
 
 def _simplices(number, dim):
@@ -172,9 +163,6 @@ def _rotation(dim, generator):
 def _random_points(number, dim, generator):
     """Points (number, dim), every point of the sphere equally likely."""
     return torch.nn.functional.normalize(torch.randn(number, dim, dtype=torch.float64, generator=generator), dim=1)
-
-
-# Charges
 
 
 def _minimize_energy(start):
