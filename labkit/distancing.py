@@ -37,8 +37,8 @@ class Checkpoint:
     """A copy of weights, `tensors`: {name of the parameter: floating-point tensor}, which torch.save takes as it is.
 
     >>> network = nn.Linear(2, 1)
-    >>> Checkpoint.of(network, biases=False).size, Checkpoint.of(network).distance(network)
-    (2, Distance(sum=0.0, rms=0.0))
+    >>> Checkpoint.of(network).size, Checkpoint.of(network).distance(network)
+    (3, Distance(sum=0.0, rms=0.0))
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
@@ -47,19 +47,15 @@ class Checkpoint:
         self.tensors = dict(tensors)
 
     @classmethod
-    def of(cls, network: nn.Module, normalization: bool = True, biases: bool = True) -> "Checkpoint":
-        """The checkpoint of a network where it stands: all its parameters that require a gradient.
+    def of(cls, network: nn.Module, normalization: bool = True) -> "Checkpoint":
+        """The checkpoint of a network where it stands: its parameters that require a gradient. ValueError if none do.
 
         normalization: False leaves out the parameters of batch, group, layer and other normalization layers.
-        biases: False leaves out those called bias.
-
-        Buffers, such as running statistics, are never part of it. Raises ValueError if nothing is left.
         """
         left_out = set()
-        for path, module in network.named_modules(prefix=""):
-            for name, _ in module.named_parameters(prefix=path, recurse=False):
-                if (not normalization and isinstance(module, NORMALIZATION)) or (not biases and name.endswith("bias")):
-                    left_out.add(name)
+        for path, module in network.named_modules():
+            if isinstance(module, NORMALIZATION) and not normalization:
+                left_out |= {name for name, _ in module.named_parameters(prefix=path, recurse=False)}
         kept = ((name, p) for name, p in network.named_parameters() if p.requires_grad and name not in left_out)
         return cls({name: parameter.detach().clone() for name, parameter in kept})
 
@@ -67,11 +63,6 @@ class Checkpoint:
     def size(self) -> int:
         """N, the number of weights."""
         return sum(tensor.numel() for tensor in self.tensors.values())
-
-    def restore(self, network: nn.Module) -> None:
-        """Puts the weights back into a network, whatever its device and dtype. ValueError if they do not fit it."""
-        for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
-            parameter.detach().copy_(tensor)
 
     def distance(self, network: nn.Module) -> Distance:
         """The `Distance` of a network from this checkpoint; a GPU is waited for. ValueError if it does not fit."""
@@ -87,15 +78,13 @@ class DistancePenalty:
 
     checkpoints: a Checkpoint or a list of them, all of the same parameters; may be empty (`add_checkpoint`).
     strength: s, the height of a hill, at least 0; or "auto", which makes the greatest push of a hill kappa times as
-        large as the gradient of the loss is now: s = kappa·‖∇L‖·σ·√e, with σ in units of "sum" and ∇L as it stands in
-        the gradients of the network (of the parameters in the checkpoints), a constant to differentiation.
+        large as the gradient ∇L of the loss is now, as it stands in the network: s = kappa·‖∇L‖·σ·√e.
     sigma: σ, the width of a hill, above 0, in units of the measure.
-    measure: "sum" (default), D² as above: among N weights, each of which moves by δ, D is δ√N, so that σ must grow
-        with √N; or "mean", with D²/N instead of D²: σ is a root mean square displacement per weight, whatever N is.
+    measure: "sum" (default), D² as above, or "mean", D²/N for N weights, so that σ is a root mean square per weight.
     kappa: for strength="auto", default 1.
-    jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. Exactly at the top of a
-        hill its gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
-    seed: of those directions, default 0; they depend on nothing else but the checkpoint's place in the list and shapes.
+    jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. At the top of a hill its
+        gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
+    seed: of those directions, default 0.
 
     Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
     `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.
@@ -134,10 +123,9 @@ class DistancePenalty:
         self.checkpoints.append(checkpoint)
 
     def __call__(self, network: nn.Module) -> Tensor:
-        """The penalty of a network, a scalar with its graph: float64 for float64 parameters, else float32.
+        """The penalty, a scalar with its graph: float64 for float64 parameters, else float32; 0 without checkpoints.
 
-        Without checkpoints a zero. Raises ValueError if the network does not fit the checkpoints (it names what
-        differs), and for strength="auto" if no parameter has a gradient.
+        Raises ValueError if the network does not fit the checkpoints, and for "auto" if no parameter has a gradient.
         """
         if not self.checkpoints:
             return torch.zeros(())
@@ -150,11 +138,10 @@ class DistancePenalty:
         return torch.stack(hills).sum()
 
     def add_gradient(self, network: nn.Module) -> Tensor:
-        """Adds the gradient of the penalty to the gradients of the network, in place and without a graph.
+        """Adds the gradient of the penalty to the gradients of the network, in place; returns the penalty, a scalar.
 
-        Call it after the backward pass (with a GradScaler, after its `unscale_`; with several processes, after their
-        gradients have been made the same) and before clipping. A parameter without a gradient gets one, unless it is
-        frozen. Returns the penalty, a scalar; a GPU is not waited for. Raises ValueError as calling it does.
+        Call it after the backward pass and before clipping. A parameter without a gradient gets one, unless it is
+        frozen. A GPU is not waited for. Raises ValueError as calling it does.
         """
         with torch.no_grad():
             if not self.checkpoints:
@@ -212,11 +199,8 @@ class DistancePenalty:
 def equilibrium(strength: float, sigma: float, curvature: float) -> float:
     """σ·√(2 ln(s/(λσ²))): how far a hill keeps weights from a checkpoint at the bottom of a quadratic bowl ½λD².
 
-    0 if s ≤ λσ²: the hill is too flat to turn the bottom into a top. Raises ValueError for values out of range.
-
-    strength: s, at least 0.
-    sigma: σ > 0, in units of "sum".
-    curvature: λ > 0, the eigenvalue of the Hessian along the path.
+    0 if s ≤ λσ²: the hill is too flat. strength: s ≥ 0. sigma: σ > 0, in units of "sum". curvature: λ > 0, the
+    eigenvalue of the Hessian along the path. Raises ValueError for values out of range.
 
     >>> round(equilibrium(strength=1.0, sigma=0.5, curvature=1.0), 3), equilibrium(0.2, 0.5, 1.0)
     (0.833, 0.0)
@@ -263,13 +247,9 @@ def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
     """
     if tensors[0].device.type != "cpu":
         return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
-    pieces = [piece for tensor in tensors for piece in _in_memory(tensor).split(PIECE)]
+    in_memory = (t.permute(sorted(range(t.ndim), key=t.stride, reverse=True)).reshape(-1) for t in tensors)  # no copies
+    pieces = [piece for vector in in_memory for piece in vector.split(PIECE)]
     return torch.stack([torch.dot(piece, piece) for piece in pieces]).sum()
-
-
-def _in_memory(tensor: Tensor) -> Tensor:
-    """The entries as a vector, in the order in which they lie in memory, so that nothing has to be copied."""
-    return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).reshape(-1)
 
 
 def _direction(tensors: list[Tensor], seed: int, norm: float) -> list[Tensor]:

@@ -1,7 +1,6 @@
 """Many small networks, trained at once: what the labs use to see every result over several seeds and settings.
 
-`SideBySide` holds the networks, `train_side_by_side` trains them. One step is that of `labkit.training.fit` (images →
-embeddings → loss → gradients → step), with one more axis in front, that of the networks.
+One step is that of `labkit.training.steps`, with one more axis in front, that of the networks.
 """
 
 import math
@@ -23,11 +22,8 @@ class SideBySide(nn.Module):
     widths: the sizes of the layers, at least two, such as (64, 32, 2): 64 numbers → 32 hidden units → 2.
     classes: puts a linear layer with so many class scores on top of each network, for `scores`.
 
-    Called with inputs (networks, B, widths[0]), or (B, widths[0]) for all of them; gives (networks, B, widths[-1]).
-    Five networks of this size cost little more than one, since a processor spends its time on starting operations. A
-    sum of the networks' losses trains each as if it were alone, as long as the optimizer treats each number by itself
-    (SGD and Adam do; clipping by the norm of all gradients does not).
-
+    Five networks of this size cost little more than one. A sum of their losses trains each as if it were alone, if the
+    optimizer treats each number by itself, as SGD and Adam do (clipping by the norm of all gradients does not).
     Raises ValueError for no seed or fewer than two widths.
 
     >>> SideBySide([0, 1, 2], (64, 32, 2))(torch.zeros(10, 64)).shape
@@ -115,18 +111,16 @@ def train_side_by_side(
 ) -> Tensor:
     """Trains all networks at once, each on minibatches of its own. Returns their losses: (networks, steps).
 
-    networks: trained in place. Networks with the same seed see the same minibatches, so that two
-        settings of a loss are compared on equal terms: SideBySide(seeds * 2, ...) holds a pair of them for each seed.
-    loss: (embeddings (networks, B, D), labels (networks, B)) -> (networks,), such as `cross_entropies` or a
-        `PerNetwork`. The parameters of an nn.Module are trained too; `update(embeddings, labels)`, if the loss has one,
-        is called after each step.
+    networks: trained in place. Those with the same seed see the same minibatches: SideBySide(seeds * 2, ...) compares
+        two settings of a loss on equal terms.
+    loss: (embeddings (networks, B, D), labels (networks, B)) -> (networks,), such as `cross_entropies` or `PerNetwork`.
+        Its parameters are trained too; its `update(embeddings, labels)`, if any, is called after each step.
     images, labels: (N, widths[0]) and (N,); labels can be any tensor with one row per image.
     batch_size: rows drawn per network and step, with replacement, from a generator with seed 0.
     optimizer: parameters -> torch Optimizer; default Adam(lr=lr, fused=True). lr is for the default alone.
     schedule: step (from 0) -> factor on the learning rate; default 1.
     rows: int64 (steps, different seeds, B), the rows to take in each step instead of random ones.
     after_step: called with the number of the step (from 1) when that is done.
-
     Raises ValueError when there is not one label per image, or when the loss does not give one number per network.
 
     >>> networks, x, y = SideBySide([0, 1], (2, 8, 2)), torch.eye(2), torch.arange(2)

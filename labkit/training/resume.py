@@ -1,8 +1,7 @@
 """Saving a run and going on with it: on a CPU bit for bit as if nothing had happened.
 
-Two things make that exact. The file is written atomically: a process killed in the middle of writing leaves the old one
-whole. And it holds every random state beside weights, optimizer and schedule. It is read without running code from it
-(`weights_only=True`).
+The file holds every random state beside weights, optimizer and schedule. A process killed in the middle of writing
+leaves the old one whole. It is read without running code from it (`weights_only=True`).
 """
 
 import dataclasses
@@ -49,8 +48,6 @@ class Resume:
         self.every = every if every is None else checks.whole("every", every)
         if self.path.is_dir():
             raise ValueError(f"path: got the folder {self.path}, expected the name of a file")
-
-    # ---- how `fit` uses it
 
     def begin(self, modules, made: dict, batches, epochs: int, settings: dict) -> tuple[History, int, dict | None]:
         """The run so far, or a new one: its history, the steps done in the epoch that runs, the best weights.
@@ -159,14 +156,11 @@ def _difference(made_with: dict[str, str], now: dict[str, str]) -> str:
     return f"{name}: it was made with {before}, this call has {after}"
 
 
-# ---- the file
-
-
 def save(state: dict, path: Path) -> None:
-    """Write `state` (tensors, numbers, text, lists, dicts) to `path`.
+    """Write `state` (tensors, numbers, text, lists, dicts) to `path`. Raises OSError, with the file's name.
 
     The file is the old one or the new one, never half of one: the new one is written beside the old one, forced onto
-    the disk, and put in its place by one renaming. Raises OSError, with the file's name, where that fails.
+    the disk, and put in its place by one renaming.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     content = io.BytesIO()  # torch would say nothing of a full disk
@@ -206,9 +200,6 @@ def load(path: Path) -> dict:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"save: {path} was not written by this version of fit. {advice}")
     return state
-
-
-# ---- random states
 
 
 def random_states(device: torch.device) -> dict:

@@ -28,10 +28,7 @@ class BadFile(ValueError):
 
 @contextmanager
 def named(path: Path | str, expected: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes a reader raise into a BadFile that names it.
-
-    Libraries raise nearly anything on damaged input: OSError, struct.error, KeyError, TypeError, MemoryError, ...
-    """
+    """Turn whatever a damaged file makes a reader raise (OSError, struct.error, ...) into a BadFile that names it."""
     try:
         yield
     except BadFile:
@@ -87,9 +84,8 @@ class File:
                 return target
         raise FileNotFoundError(
             f"{target} is not there and could not be downloaded:\n" + "\n".join(failures) + "\n"
-            "Get the file by other means, for instance with a browser from an address above, and put it there "
-            f"(SHA-256 {self.sha256}); or let LABKIT_DATA, or the argument root, name a folder that has it. "
-            "data/README.md lists every file."
+            f"Get the file by other means, such as a browser, and put it there (SHA-256 {self.sha256}); or let "
+            "LABKIT_DATA, or the argument root, name a folder that has it. data/README.md lists every file."
         )
 
     def _fetch(self, url: str, target: Path) -> None:
@@ -122,21 +118,19 @@ class File:
             part.unlink(missing_ok=True)
 
 
+@functools.cache
+def _compare_once(path: Path, sha256: str, size: int, changed: int) -> None:
+    """`_compare`, but only once for a file of this size and time of change; what was wrong is read again."""
+    _compare(path, sha256)
+
+
 def _compare(path: Path, sha256: str) -> None:
     """Raise BadFile unless the file has this SHA-256."""
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != sha256:
-        raise BadFile(
-            f"{path}: got SHA-256 {found}, expected {sha256}, that of the official file. This one is damaged, half "
-            "there or another file: delete it, and it is downloaded again."
-        )
-
-
-@functools.cache
-def _compare_once(path: Path, sha256: str, size: int, changed: int) -> None:
-    """`_compare`, but only once for a file of this size and time of change; what was wrong is read again."""
-    _compare(path, sha256)
+        expected = f"{sha256}, that of the official file: delete it, and it is downloaded again"
+        raise BadFile(f"{path}: got SHA-256 {found}, expected {expected}")
 
 
 @dataclass(frozen=True)

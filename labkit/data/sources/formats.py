@@ -23,8 +23,6 @@ MOST_IMAGES = 200_000  # in one idx file; a header that asks for more is damaged
 
 NPZ = "an .npz file of three arrays: images uint8 (N, C, H, W), labels whole numbers (N,), classes strings (K,)"
 
-# ------------------------------------------------------------------------------------------------------ your own .npz
-
 
 def npz(path: Path) -> Arrays:
     """An .npz file with images uint8 (N, C, H, W), labels whole numbers (N,) and classes, the K names, as strings."""
@@ -52,9 +50,6 @@ def _opened(path: Path) -> np.lib.npyio.NpzFile:
     return np.load(path, allow_pickle=False)  # a pickle can run code
 
 
-# -------------------------------------------------------------------------------------------------- official formats
-
-
 def digits(split: str) -> Arrays:
     """scikit-learn's 1,797 handwritten digits, 8×8; 3/4 of every class train, 1/4 test, drawn with a fixed seed."""
     # load_digits() reads this very file, but importing scikit-learn for it costs every lab more than a second.
@@ -72,8 +67,7 @@ def digits(split: str) -> Arrays:
 def idx(path: Path, item: tuple[int, ...] = (), member: str = "") -> np.ndarray:
     """A uint8 array (N, *item) in the idx format of MNIST: 0, 0, 8, dimensions, sizes (big-endian int32), values.
 
-    The file lies there as it is, gzipped (.gz), or as a gzipped member of an archive (.zip). No more is unpacked than
-    its header announces.
+    The file is plain, gzipped, or a gzipped member of a .zip. No more is unpacked than its header announces.
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
@@ -106,10 +100,7 @@ def emnist(split: str, images: Path, labels: Path) -> Arrays:
 
 
 def cifar(name: str, split: str, path: Path) -> Arrays:
-    """CIFAR-10 or CIFAR-100 (fine labels) through torchvision, which unpickles each part after checking its MD5.
-
-    Pickles can run code: an archive comes here only after its SHA-256 was found right (`File.check`).
-    """
+    """CIFAR-10 or CIFAR-100 (fine labels) through torchvision. Its pickles are only read from a checked archive."""
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
@@ -150,11 +141,10 @@ def olivetti(split: str, path: Path) -> Arrays:
 
 
 def lfw(split: str, path: Path) -> Arrays:
-    """Labeled Faces in the Wild, funneled: the people with at least 20 pictures, in the order of their names.
+    """Labeled Faces in the Wild, funneled: the people with at least 20 pictures; every fourth, by name, is test.
 
-    Every fourth of them is test, never seen in training. The middle 128×128 pixels are scaled to 64×64 and made gray:
-    scikit-learn's `fetch_lfw_people(slice_=(slice(68, 196), slice(61, 189)), resize=0.5)`, which would write a cache
-    of pickles beside the pictures.
+    The middle 128×128 pixels are scaled to 64×64 and made gray: scikit-learn's `fetch_lfw_people(slice_=(slice(68,
+    196), slice(61, 189)), resize=0.5)`, which would write a cache of pickles beside the pictures.
     """
     from PIL import Image
 

@@ -22,11 +22,7 @@ EXPECTED = f"a picture of 8 bits per channel ({', '.join(FORMATS)})"
 
 
 def is_hidden(name: str) -> bool:
-    """A name that starts with a dot, or is some system's own.
-
-    >>> [is_hidden(name) for name in (".ipynb_checkpoints", "._1.png", "__MACOSX", "cat")]
-    [True, True, True, False]
-    """
+    """Whether a name starts with a dot, or is some system's own, such as __MACOSX."""
     return name.startswith(".") or name in OF_SOME_SYSTEM
 
 
@@ -98,9 +94,8 @@ def read_folder(folder: Path) -> Arrays:
 def decode(picture: Path | bytes) -> np.ndarray:
     """uint8 (H, W) for a gray picture, (H, W, 3) for a color one, turned upright as its camera says.
 
-    What is transparent is laid on white. A palette of grays makes a gray picture. Raises whatever Pillow raises for a
-    damaged file, and ValueError for pixels of more than 8 bits per channel; a picture of more than 89 million pixels
-    (Image.MAX_IMAGE_PIXELS) is taken for a decompression bomb.
+    What is transparent is laid on white. Raises whatever Pillow raises for a damaged file and for a decompression bomb
+    (more than 89 million pixels), and ValueError for pixels of more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
