@@ -1,7 +1,4 @@
-"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, paper 004, section 1.2.4).
-
-The probabilities of k networks for B images are one tensor (k, B, C) here.
-"""
+"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, paper 004, section 1.2.4)."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -39,8 +39,7 @@ def gain(activation: str, slope: float = 0.01) -> float:
 
     activation: "linear" 1; "relu" √2, since it keeps half of the mean square of a symmetric signal (He and others
         2015); "leaky_relu" √(2/(1 + slope²)), in the same way; "tanh" 5/3, a rule of thumb. As torch's calculate_gain.
-    slope: of leaky ReLU below 0, default 0.01.
-    Raises ValueError for another activation, or a slope that is negative or not finite.
+    slope: of leaky ReLU below 0, default 0.01. Raises ValueError for another activation and a negative slope.
 
     >>> gain("tanh"), round(gain("relu") ** 2, 9)
     (1.6666666666666667, 2.0)
@@ -154,8 +153,7 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
     inputs: floating-point tensor (B, ...) that the network takes.
     gradient: of the network's output, in its shape; default: independent normal numbers of variance 1, fixed.
 
-    Statistics are computed in float64 on the CPU: a GPU is waited for. Raises ValueError for inputs that are not a
-    floating-point batch or not finite, and for a gradient of another shape than the output.
+    Raises ValueError for inputs that are not a floating-point batch or not finite, and for a gradient of another shape.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> [(layer.name, layer.kind) for layer in signal_statistics(network, torch.ones(2, 4))]
@@ -195,22 +193,18 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
 def _gradient_for(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The gradient to send back: the one given, or normal numbers."""
     if gradient is None:
-        drawn = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
-        return drawn.to(output)
+        gradient = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
     if not isinstance(gradient, Tensor) or gradient.shape != output.shape:
-        expected = f"a tensor of the output's shape {tuple(output.shape)}"
-        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected {expected}")
+        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected a tensor of shape {tuple(output.shape)}")
     return gradient.to(output)
 
 
 def _signal(name: str, layer: nn.Module, output: Tensor) -> LayerSignal:
-    kind = type(layer).__name__
-    mean, std = _mean_and_std(output)
-    saturated = None
+    kind, saturated = type(layer).__name__, None
     if type(layer) in BOUNDED:
         middle, half = BOUNDED[type(layer)]
         saturated = _share((output - middle).abs() > SATURATED * half)
-    return LayerSignal(name or kind, kind, mean, std, _share(output == 0), saturated)
+    return LayerSignal(name or kind, kind, *_mean_and_std(output), _share(output == 0), saturated)
 
 
 def _mean_and_std(values: Tensor) -> tuple[float, float]:

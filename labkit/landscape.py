@@ -15,9 +15,7 @@ class Landscape:
     """The mean cross-entropy over images as a function of the weights: landscape(vector) -> scalar, with its graph.
 
     network: an nn.Module, of which a copy is used. images, labels: what it takes (B, ...); indices of classes (B,).
-
     Dropout is off. Batch normalization takes its statistics from `images`, anew at each point.
-    A point has one number for each trainable parameter, in the order of `network.parameters()`.
 
     >>> Landscape(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0]))(torch.zeros(9))
     tensor(1.0986)

@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["PerNetwork", "SideBySide", "cross_entropies", "train_side_by_side"]
-
 
 class SideBySide(nn.Module):
     """Many small fully connected networks, trained at the same time as one: ReLU between the layers, none at the end.
@@ -45,11 +43,10 @@ class SideBySide(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(len(seeds), 1, columns)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (networks, B, widths[0]) or (B, widths[0]) -> embeddings (networks, B, widths[-1])."""
+        """Inputs (networks, B, widths[0]), or (B, widths[0]) for all -> embeddings (networks, B, widths[-1])."""
         for layer in range(self.layers):
+            inputs = F.relu(inputs) if layer else inputs
             inputs = inputs @ self.weights[layer] + self.biases[layer]
-            if layer < self.layers - 1:
-                inputs = F.relu(inputs)
         return inputs
 
     def scores(self, embeddings: Tensor) -> Tensor:
@@ -137,11 +134,9 @@ def train_side_by_side(
     stream = torch.tensor([different.index(seed) for seed in networks.seeds])  # which minibatches each network sees
     generator, curve = torch.Generator().manual_seed(0), []
     for step in range(steps):
-        if rows is None:
-            drawn = torch.randint(len(images), (len(different), batch_size), generator=generator)[stream]
-        else:
-            drawn = rows[step][stream]
-        embeddings, targets = networks(images[drawn]), labels[drawn]
+        size = (len(different), batch_size)
+        drawn = torch.randint(len(images), size, generator=generator) if rows is None else rows[step]
+        embeddings, targets = networks(images[drawn[stream]]), labels[drawn[stream]]
         each = loss(embeddings, targets)
         if each.shape != stream.shape:
             raise ValueError(f"loss: got a result of shape {tuple(each.shape)}, expected one number per network")

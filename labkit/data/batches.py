@@ -31,10 +31,7 @@ class Batches:
     arguments that do not fit each other or the images.
 
     >>> from labkit import data
-    >>> batches = Batches(data.load("digits"), classes_per_batch=3, samples_per_class=2)
-    >>> batches
-    Batches(225 of 3×2 from Images(digits: 1352 of 1×8×8, 10 classes, cpu))
-    >>> next(iter(batches))[1]
+    >>> next(iter(Batches(data.load("digits"), classes_per_batch=3, samples_per_class=2)))[1]
     tensor([4, 4, 6, 6, 2, 2])
     """
 
@@ -100,7 +97,8 @@ class Batches:
         for step in range(start, self.steps):
             pixels = self.images.images.index_select(0, order[step])
             if self.augment is not None:
-                generator.manual_seed(_seed_from(self.seed, epoch, step))
+                seed = np.random.SeedSequence((self.seed, epoch, step))  # neighbors give seeds with nothing in common
+                generator.manual_seed(int(seed.generate_state(1, np.uint64)[0]))
                 drawn = self.augment.draw(self.global_batch_size, self.images.shape, generator)
                 pixels = self.augment.apply(pixels, {name: values[self._slice] for name, values in drawn.items()})
             yield normalized(pixels), self.images.labels.index_select(0, order[step])
@@ -109,10 +107,8 @@ class Batches:
         """int64 (steps, images in a batch), on the CPU: which images make up each batch of `epoch`."""
         random = np.random.default_rng((self.seed, epoch))
         if self.batch_size:
-            order = _shuffled_blocks(len(self.images), self.steps, self.batch_size, random)
-        else:
-            order = self._balanced_order(random)
-        return torch.from_numpy(order)
+            return torch.from_numpy(_shuffled_blocks(len(self.images), self.steps, self.batch_size, random))
+        return torch.from_numpy(self._balanced_order(random))
 
     def share(self, rank: int, world_size: int) -> "Batches":
         """The same batches, of each of which process `rank` of `world_size` makes its slice."""
@@ -183,8 +179,3 @@ def _shuffled_blocks(size: int, blocks: int, block: int, random: np.random.Gener
             first = np.flatnonzero(~repeated)[: block - begun]  # these complete it
             rounds[number] = np.concatenate([rounds[number, first], np.delete(rounds[number], first)])
     return rounds.reshape(-1)[: blocks * block].reshape(blocks, block)
-
-
-def _seed_from(*numbers: int) -> int:
-    """One seed from several numbers: neighbors among them give seeds that have nothing in common."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

@@ -23,9 +23,9 @@ class Images:
         the default takes 0..255 to -1..1. `floats` and `Batches` both use it, so that training and evaluation agree.
         Another one: `dataclasses.replace(images, normalize=((0.13,), (0.31,)))`.
 
-    >>> pixels, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 0])
-    >>> Images(pixels, labels, ("cat", "dog"), name="pets")
-    Images(pets: 4 of 1×8×8, 2 classes, cpu)
+    >>> pets = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 0]), ("cat", "dog"), "pets")
+    >>> pets.take([0, 1, 2]).only(["dog"])
+    Images(pets: 2 of 1×8×8, 1 classes, cpu)
     """
 
     images: Tensor
@@ -48,8 +48,7 @@ class Images:
             raise ValueError(f"classes: got {classes!r}, expected a sequence of names")
         classes = tuple(map(str, classes))
         if len(set(classes)) < len(classes):
-            twice = next(name for name in classes if classes.count(name) > 1)
-            raise ValueError(f"classes: got {twice!r} twice, expected every name once")
+            raise ValueError(f"classes: got {max(classes, key=classes.count)!r} twice, expected every name once")
         if len(labels) and not 0 <= (found := labels.aminmax()).min <= found.max < len(classes):
             raise ValueError(f"labels: got {int(found.min)} to {int(found.max)}, expected 0 to {len(classes) - 1}")
         mean, std = self.normalize
@@ -82,22 +81,12 @@ class Images:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, indices: Indices) -> "Images":
-        """The images at these places, in this order; or those where a boolean mask of length N is True.
-
-        >>> from labkit import data
-        >>> data.load("digits").take([0, 5, 7])
-        Images(digits: 3 of 1×8×8, 10 classes, cpu)
-        """
+        """The images at these places, in this order; or those where a boolean mask of length N is True."""
         indices = self._indices(indices)
         return replace(self, images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
 
     def only(self, classes: Sequence[int | str]) -> "Images":
-        """The images of these classes (numbers or names); they become classes 0, 1, ... in the order given.
-
-        >>> from labkit import data
-        >>> data.load("digits").only([8, 9]).classes
-        ('8', '9')
-        """
+        """The images of these classes (numbers or names); they become classes 0, 1, ... in the order given."""
         numbers = []
         for wanted in classes:
             known = self.classes if isinstance(wanted, str) else range(len(self.classes))
@@ -107,20 +96,14 @@ class Images:
             numbers.append(known.index(wanted))
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"classes: got {list(classes)}, expected at least one class and none twice")
-        new_number = torch.full((len(self.classes),), -1, device=self.device)
-        new_number[torch.tensor(numbers, device=self.device)] = torch.arange(len(numbers), device=self.device)
-        labels = new_number.index_select(0, self.labels)
-        kept = labels >= 0
-        names = tuple(self.classes[number] for number in numbers)
+        new_number = torch.full((len(self.classes),), -1)
+        new_number[numbers] = torch.arange(len(numbers))
+        labels = new_number.to(self.device).index_select(0, self.labels)
+        names, kept = tuple(self.classes[number] for number in numbers), labels >= 0
         return replace(self, images=self.images[kept], labels=labels[kept], classes=names)
 
     def floats(self, indices: Indices | None = None) -> Tensor:
-        """float32 (n, C, H, W): the images at `indices`, or all, as (x/255 - mean) / std.
-
-        >>> from labkit import data
-        >>> data.load("digits").floats([3, 1]).shape
-        torch.Size([2, 1, 8, 8])
-        """
+        """float32 (n, C, H, W): the images at `indices`, or all, as (x/255 - mean) / std."""
         pixels = self.images if indices is None else self.images.index_select(0, self._indices(indices))
         return self.normalizer()(pixels)
 

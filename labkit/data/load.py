@@ -16,30 +16,18 @@ from labkit.data.sources.pictures import pictures_below, read_folder
 
 
 def names() -> tuple[str, ...]:
-    """The datasets that `load` knows by name; a dataset of your own may have any other.
-
-    >>> names()[:3]
-    ('digits', 'mnist', 'fashion_mnist')
-    """
+    """The datasets that `load` knows by name; a dataset of your own may have any other."""
     return tuple(SOURCES)
 
 
 def data_folder(root: str | Path | None = None) -> Path:
-    """The folder that holds the datasets: `root`, else the environment variable LABKIT_DATA, else data/cache here.
-
-    >>> data_folder("/srv/data").as_posix()[-9:]
-    '/srv/data'
-    """
+    """The folder that holds the datasets: `root`, else the environment variable LABKIT_DATA, else data/cache here."""
     chosen = root or os.environ.get("LABKIT_DATA") or Path(__file__).parents[2] / "data" / "cache"
     return Path(chosen).expanduser().absolute()
 
 
 def available(name: str, split: str = "train", root: str | Path | None = None) -> bool:
-    """Whether `load` finds the dataset without a download.
-
-    >>> available("digits", "test")
-    True
-    """
+    """Whether `load` finds the dataset without a download."""
     return _found(name, split, data_folder(root)) is not None
 
 

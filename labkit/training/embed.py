@@ -1,5 +1,6 @@
 """The embeddings of a network, and the number that is watched while it trains."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -36,11 +37,11 @@ def closest(reference: Images, query: Images) -> Callable[[nn.Module], dict[str,
     >>> closest(images, images)(nn.Flatten())
     {'closest accuracy': 1.0}
     """
+    return functools.partial(_closest_accuracy, reference, query)
 
-    def validate(network: nn.Module) -> dict[str, float]:
-        device, _ = place_of(network)  # inside fit, the network already lies where it computes fastest
-        asked, known = (embed(network, images, device=device) for images in (query, reference))
-        accuracy = closest_accuracy(asked, query.labels.cpu(), known, reference.labels.cpu())
-        return {"closest accuracy": float(accuracy)}
 
-    return validate
+def _closest_accuracy(reference: Images, query: Images, network: nn.Module) -> dict[str, float]:
+    device, _ = place_of(network)  # inside fit, the network already lies where it computes fastest
+    asked, known = (embed(network, images, device=device) for images in (query, reference))
+    accuracy = closest_accuracy(asked, query.labels.cpu(), known, reference.labels.cpu())
+    return {"closest accuracy": float(accuracy)}

@@ -62,16 +62,14 @@ def fit(
 ) -> History:
     """Train `network` so that `loss(network(images), labels)` becomes small: labkit.training.steps, epoch after epoch.
 
-    network, loss, batches, clip, penalty: as of `steps`; the loss's parameters are trained too. Afterwards network and
-        loss are in evaluation mode, on the device where the network lay.
+    network, loss: trained in place, the loss's parameters too; left in evaluation mode, where the network lay.
+    batches, clip, penalty: as of `steps`. progress: show a bar. schedule: (optimizer, total steps) -> LRScheduler.
     lr: learning rate of Adam, default 1e-3. optimizer: instead of it, parameters -> Optimizer.
-    schedule: (optimizer, total steps) -> LRScheduler. progress: show a bar.
     validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
     patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
     device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
     save: a Resume(file), which saves the run and goes on with it. checkpoint: a file, short for save=Resume(file).
-    Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
-    stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
+    Raises ValueError, FloatingPointError for a loss that is not finite, KeyboardInterrupt at Ctrl-C; the weights stay.
 
     >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), [(torch.eye(3), torch.arange(3) % 2)], 5, progress=False).steps
     5
@@ -88,7 +86,7 @@ def fit(
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
         make = optimizer or functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
         optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
-        made = {"optimizer": optimizer, "schedule": schedule and schedule(optimizer, total)}
+        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
         if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
             run, validate, progress = large_run(run, validate, progress, device, precision)
@@ -136,8 +134,12 @@ def _check(given: dict) -> None:
             raise ValueError(f"{name}: got {given[name]} together with {other}, expected one of them")
     if given["patience"] is not None and given["validate"] is None:
         raise ValueError(f"patience: got {given['patience']} without validate, expected a number to watch")
-    if given["schedule"] is not None and not operator.length_hint(given["batches"]):
+
+
+def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):
+    if total is None:
         raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
+    return schedule(optimizer, total)
 
 
 class _Pairs:
