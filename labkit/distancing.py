@@ -1,11 +1,9 @@
 """Checkpoint distancing: a hill under the weights that a network should leave behind (lab 09, paper 004).
 
-A checkpoint θ_c is a copy of the weights. The penalty for being near it is a Gaussian hill in weight space,
-
     h(θ) = s·exp(-D²/(2σ²)),    D² = Σ_j (θ_j - θ_cj)²,    ∇h = -(s/σ²)(θ - θ_c)·exp(-D²/(2σ²))
 
-(paper 004, equations 2.2, 2.4 and 2.12; in its 2.13 to 2.18 the exponent must hold the full D², over all weights).
-Descent goes along -∇h, away from the checkpoint. The push is s·exp(-½)/σ at most, at D = σ, and 0 at the checkpoint.
+is the penalty for being near a checkpoint θ_c (equations 2.2, 2.4 and 2.12; in 2.13 to 2.18 the exponent must hold the
+full D²). Descent goes along -∇h: the push is s·exp(-½)/σ at most, at D = σ, and 0 at the checkpoint.
 """
 
 import math
@@ -242,8 +240,8 @@ def _as(tensor: Tensor, parameter: Tensor) -> Tensor:
 def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
     """A scalar: the sum over all entries of all tensors.
 
-    On a CPU by inner products of pieces, which takes half the time of squaring and summing. One product over millions
-    of float32 numbers would be off by 1e-5, as torch's norm is; over so many it is off by less than 1e-6.
+    On a CPU by inner products of pieces, in half the time of squaring and summing. One product over millions of float32
+    numbers would be off by 1e-5, as torch's norm is; these are by less than 1e-6.
     """
     if tensors[0].device.type != "cpu":
         return torch.stack([tensor.square().sum() for tensor in tensors]).sum()

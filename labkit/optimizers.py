@@ -5,7 +5,7 @@ In the formulas θ is a parameter, g its gradient, ε the learning rate, t count
 quotients are taken entry by entry. All of them take
 
     params: tensors, or parameter groups, dicts with "params" and options of their own.
-    lr: learning rate ε, at least 0.
+    lr: learning rate ε, at least 0. eps: at least 0, default 1e-8, keeps the quotient finite.
     weight_decay: at least 0, default 0: adds weight_decay·θ to the gradient (L2 regularization).
 
 A schedule is a function of the step, counted from 0, that returns a factor on the first learning rate, for torch's
@@ -50,7 +50,7 @@ class _Optimizer(torch.optim.Optimizer):
 
     @staticmethod
     def _gradient(parameter: Tensor, options: dict) -> Tensor:
-        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖² (L2 regularization)."""
+        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖²."""
         if options["weight_decay"] == 0 or options.get("decoupled"):
             return parameter.grad
         return parameter.grad + options["weight_decay"] * parameter
@@ -95,7 +95,6 @@ class RMSProp(_Optimizer):
     Paper 002 adds eps under the root. v starts at 0, so the first step has length ε/√(1-ρ), ten times ε by default.
 
     decay: ρ, at least 0 and below 1, default 0.99.
-    eps: at least 0, default 1e-8, keeps the quotient finite.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
     >>> RMSProp([x], lr=0.5).step(); x
@@ -118,7 +117,6 @@ class Adam(_Optimizer):
         v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - ε·m̂ / (√v̂ + eps)
 
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
-    eps: at least 0, default 1e-8, keeps the quotient finite.
     bias_correction: False for m̂ = m and v̂ = v, as in paper 002.
     decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
         instead of adding weight_decay·θ to the gradient, where it is divided by √v̂ like everything else.

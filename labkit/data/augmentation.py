@@ -1,7 +1,6 @@
 """Random changes to a whole batch of images at once, on the device that holds them.
 
-Every change is drawn first and applied afterwards (`draw`, `apply`): several processes draw the same numbers for the
-whole batch and each applies its own rows, so that together they see exactly what one process would see.
+Changes are drawn first and applied afterwards: of several processes all draw the same, and each applies its own rows.
 """
 
 import math

@@ -61,10 +61,8 @@ def _shared(run: dict, validate: Callable | None, progress: bool, device: torch.
         got = type(getattr(batches, "batches", batches)).__name__
         raise ValueError(f"batches: got {got} for {world_size()} processes, expected labkit.data.Batches")
     if any(isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) for layer in network.modules()):
-        raise ValueError(
-            f"network: got batch normalization for {world_size()} processes, each of which would normalize its slice "
-            "of the batch; expected none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
-        )
+        expected = "none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
+        raise ValueError(f"network: got batch normalization for {world_size()} processes, expected {expected}")
     fabric = _connected(device)
     shared = {
         "network": fabric.setup_module(network, move_to_device=False),

@@ -1,7 +1,6 @@
 """Official files: where one lies under the data folder, whether its bytes are the official ones, how it is fetched.
 
-Files lie where torchvision and scikit-learn put them, so that a folder which either has filled serves here too. They
-are read where they lie: nothing is unpacked beside them, and the folder may be read-only.
+They lie where torchvision and scikit-learn put them, and are read there: the folder may be read-only.
 """
 
 import functools
@@ -42,9 +41,8 @@ def named(path: Path | str, expected: str) -> Iterator[None]:
 class File:
     """One official file.
 
-    path: its place under the data folder; sha256: the checksum of its bytes; megabytes: its size rounded up, beyond
-    which a download is broken off; urls: the addresses that serve it; unpacked: places that serve as well, where
-    torchvision and unpacking programs leave its content (for these there is no checksum).
+    path: its place under the data folder. urls: addresses that serve it. megabytes: more is not downloaded.
+    unpacked: places that serve as well, where torchvision and others unpack it (for these there is no checksum).
     """
 
     path: str
@@ -69,7 +67,6 @@ class File:
     def download(self, root: Path) -> Path:
         """Fetch the file into `root`, trying one address after the other; returns where it lies.
 
-        It is written under a temporary name and moved to its own only when it is whole and its SHA-256 is right.
         Raises FileNotFoundError, with what to put where, when no address gives the file.
         """
         target, failures = root / self.path, []
@@ -89,7 +86,7 @@ class File:
         )
 
     def _fetch(self, url: str, target: Path) -> None:
-        """One download, with a bar. Raises OSError or ValueError; then nothing is left of it."""
+        """One download, which gets its name when it is whole. Raises OSError or ValueError; then nothing is left."""
         import requests
         from tqdm.auto import tqdm
 

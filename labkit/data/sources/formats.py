@@ -1,7 +1,4 @@
-"""Readers: the .npz file of a dataset of your own, and the official formats of the sets in the catalog.
-
-`labkit.data.sources.files.named` stands around every reader: what one raises becomes a BadFile.
-"""
+"""Readers: the .npz file of a dataset of your own, and the official formats. `files.named` stands around each."""
 
 import contextlib
 import gzip

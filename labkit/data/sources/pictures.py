@@ -1,8 +1,6 @@
 """People's own pictures: which files in a folder count, and how one is read.
 
-A picture may come from anywhere, so nothing in it is trusted: only the formats named here are opened (others would let
-Pillow start programs, such as Ghostscript for .eps), and whatever cannot be read is refused by a BadFile that
-names it.
+Nothing in them is trusted: only these formats are opened (Pillow would start Ghostscript for .eps).
 """
 
 import io
@@ -34,8 +32,7 @@ def is_picture(name: str) -> bool:
 def pictures_below(folder: Path) -> dict[str, list[Path]]:
     """The pictures of every class: class name (its path below `folder`) -> files, both in order of name.
 
-    Links are followed. Raises BadFile for a folder without a picture, a picture in no class's folder, a picture of a
-    format that is not read, a link to nothing, and a folder that links show twice.
+    Links are followed. Raises BadFile for what is no folder of classes, and for what cannot be read.
     """
     files, waiting, met = [], [folder], {}
     while waiting:
@@ -71,10 +68,7 @@ def _counts(entry: Path) -> bool:
 
 
 def read_folder(folder: Path) -> Arrays:
-    """Pictures of one size in `<folder>/<class>/`; gray when all of them are, else three channels.
-
-    Classes are numbered in the order of their names. Raises BadFile for what cannot be read or has another size.
-    """
+    """Pictures of one size in `<folder>/<class>/`: gray when all are, else three channels. BadFile for others."""
     pictures = pictures_below(folder)
     classes = sorted(pictures)
     paths = [path for name in pictures for path in pictures[name]]
