@@ -136,14 +136,13 @@ class Batches:
         }
 
     def _set_share(self, rank: int, world_size: int) -> None:
+        count = self.global_batch_size
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"rank: got {rank} of world_size {world_size}, expected 0 <= rank < world_size")
-        size, rest = divmod(self.global_batch_size, world_size)
-        if rest:
-            expected = f"a number that divides the {self.global_batch_size} images of a batch"
-            raise ValueError(f"world_size: got {world_size}, expected {expected}")
+        if count % world_size:
+            raise ValueError(f"world_size: got {world_size}, expected a number that divides the {count} images")
         self.rank, self.world_size = rank, world_size
-        self._slice = slice(rank * size, (rank + 1) * size)
+        self._slice = slice(rank * count // world_size, (rank + 1) * count // world_size)
 
     def _balanced_order(self, random: np.random.Generator) -> np.ndarray:
         """The images of an epoch of P×K batches, (steps, P·K)."""
@@ -160,10 +159,8 @@ def _shuffled_blocks(size: int, blocks: int, block: int, random: np.random.Gener
     """(blocks, block) of the numbers 0..size-1, in rounds: each round holds all of them once, in a new random order.
 
     Where a block reaches over the end of a round, the next round is rearranged so that no number comes twice in the
-    block. A block with more places than there are numbers holds each of them as often, or once more.
-
-    The rounds here are 3 2 4 1 0, 2 1 3 4 0 and 1 4 2 3 0. The second was drawn as 1 2 3 4 0: since its first block
-    held a 1 already, 2, the first number that it did not hold, went to the front.
+    block. Here the second round was drawn as 1 2 3 4 0: since its first block held a 1 already, 2, the first number
+    that it did not hold, went to the front. A block with more places than numbers holds each as often, or once more.
 
     >>> _shuffled_blocks(5, 4, 3, np.random.default_rng(10)).tolist()
     [[3, 2, 4], [1, 0, 2], [1, 3, 4], [0, 1, 4]]
@@ -173,7 +170,7 @@ def _shuffled_blocks(size: int, blocks: int, block: int, random: np.random.Gener
         return np.concatenate([full, _shuffled_blocks(size, blocks, block % size, random)], axis=1)
     rounds = random.permuted(np.tile(np.arange(size), (-(-blocks * block // size), 1)), axis=1)
     for number in range(1, len(rounds)):
-        begun = number * size % block  # so many numbers, the last of the round before, stand in the open block already
+        begun = number * size % block  # so many numbers, the last of the round before, stand in the open block
         if begun:
             repeated = np.isin(rounds[number], rounds[number - 1, -begun:])
             first = np.flatnonzero(~repeated)[: block - begun]  # these complete it

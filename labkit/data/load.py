@@ -34,14 +34,12 @@ def available(name: str, split: str = "train", root: str | Path | None = None) -
 def load(name: str, split: str = "train", root: str | Path | None = None) -> Images:
     """A dataset by name: one of `names()`, or one of your own.
 
-    split: "train" or "test". For omniglot, olivetti and lfw the test classes do not occur in training.
-    root: the folder that holds the datasets, see `data_folder`. What is there is taken, official files first, then
-        `<root>/<name>/<split>.npz`, then a folder of pictures for each class in `<root>/<name>/<split>/`; otherwise the
-        official files are fetched, which needs a network once. data/README.md says more.
-
-    Test classes of your own set get the numbers that they have in training, or, if none occurs there, their own.
+    split: "train" or "test". For omniglot, olivetti and lfw the test classes do not occur in training. Those of your
+        own set get the numbers that they have in training, or, if none occurs there, their own.
+    root: see `data_folder`. What is there is taken, official files first, then `<root>/<name>/<split>.npz`, then a
+        folder of pictures for each class in `<root>/<name>/<split>/`; else the official files are fetched.
     Raises ValueError for an unknown name or split and, with their paths, for damaged files; FileNotFoundError, with
-    what to put where, when the data is neither there nor to be had.
+    what to put where, when the data is neither there nor to be had. data/README.md says more.
 
     >>> load("digits", "test")
     Images(digits: 445 of 1×8×8, 10 classes, cpu)

@@ -82,5 +82,5 @@ class History:
         rate = self.learning_rate[min(step, self.steps) - 1] if self.steps else math.nan
         return FloatingPointError(
             f"{what} in step {step} (epoch {len(self.epoch_loss) + 1}). Look at the learning rate first (it is "
-            f"{rate:g}: try a tenth, or clip=1.0), then for unnormalized images and a root or logarithm of 0 in the loss"
+            f"{rate:g}: try a tenth, or clip=1.0), then for unnormalized images and a root or logarithm of 0"
         )

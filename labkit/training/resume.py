@@ -66,7 +66,7 @@ class Resume:
         return self._restored(load(self.path), epochs) if self.path.exists() else (History(), 0, None)
 
     def after(self, history: History, number: int, best: dict | None) -> None:
-        """After step `number` of an epoch, or with number 0 after the epoch: save where it is time to, stop if asked."""
+        """After step `number` of an epoch, or with number 0 after it: save where it is time to, stop if asked to."""
         if number:
             due = self.exact and (self.asked or (self.every is not None and history.steps % self.every == 0))
         else:
