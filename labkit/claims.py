@@ -1,7 +1,7 @@
 """claim(): a conclusion of a lab that the code asserts, so that it cannot outlive the code it was drawn from.
 
-The statement and its bound are the same on every machine; the measured figures are not. They are therefore shown only
-in the part in square brackets, which `tests/nbval.cfg` replaces before nbval compares outputs, never in `text/plain`.
+Measured figures differ between machines: they stand in square brackets alone, which `tests/nbval.cfg` replaces before
+nbval compares outputs, never in `text/plain`.
 """
 
 import math

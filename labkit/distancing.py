@@ -147,9 +147,9 @@ class DistancePenalty:
             parameters = _parameters(network, self.checkpoints[0])
             strength, width = self._strength(parameters), self._width()
             trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
-            for number in trained:
-                if parameters[number].grad is None:
-                    parameters[number].grad = torch.zeros_like(parameters[number])
+            for parameter in parameters:
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
             gradients = [parameters[number].grad for number in trained]
             total = 0
             for centers in self._placed(parameters):

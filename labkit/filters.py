@@ -75,8 +75,7 @@ def convolve2d(
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
     """How many places the kernel has along one axis: ⌊(size + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1.
 
-    size, kernel: the lengths of image and kernel. The rest is as for `correlate2d`.
-    Raises ValueError unless all are whole numbers, and if the kernel does not fit into the padded image.
+    size, kernel: of image and kernel. Raises ValueError if the kernel does not fit into the padded image.
 
     >>> output_size(28, 5, padding=2), output_size(28, 5, stride=2)
     (28, 12)
@@ -114,9 +113,7 @@ def _padded(image: Tensor, padding: tuple[int, int], mode: str) -> Tensor:
 def gaussian_vector(sigma: float, size: int | None = None) -> Tensor:
     """Samples of exp(-x²/2σ²) at x = -r..r with r = (size - 1)/2, divided by their sum: float64 (size,).
 
-    sigma: standard deviation in pixels, above 0.
-    size: odd; default 2·⌈3σ⌉ + 1, which reaches three standard deviations to each side.
-    Raises ValueError for another sigma or size.
+    sigma: standard deviation in pixels, above 0. size: odd; default 2·⌈3σ⌉ + 1. ValueError for another sigma or size.
 
     >>> gaussian_vector(1.0, size=3)
     tensor([0.2741, 0.4519, 0.2741], dtype=torch.float64)
@@ -172,8 +169,7 @@ def _bell(sigma: float, size: int | None) -> Tensor:
 def separate(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
     """The column (h,) and the row (w,) whose product, column[u]·row[v], is the kernel (h, w).
 
-    The row's entry at the kernel's largest weight is 1.
-    tolerance: largest deviation of the product that is accepted, as a share of the kernel's largest weight.
+    The row's entry at the kernel's largest weight is 1. tolerance: accepted deviation, as a share of that weight.
     Raises ValueError if there are no such vectors, for another shape or dtype, and for a kernel of zeros.
 
     >>> separate(torch.tensor([[1, 2, 1], [2, 4, 2]]))

@@ -40,9 +40,7 @@ class _EmbeddingNetwork(nn.Module):
 
 
 class LeNet(_EmbeddingNetwork):
-    """A LeNet (LeCun et al. 1998) in today's form: two 5×5 convolutions, a hidden layer of 128, a linear embedding.
-
-    0.5 million parameters at 28×28. image_size: at least 4.
+    """A LeNet (LeCun et al. 1998) in today's form; 0.5 million parameters at 28×28. image_size: at least 4.
 
     >>> LeNet(dim=2, image_size=8)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])

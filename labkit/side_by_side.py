@@ -19,7 +19,6 @@ class SideBySide(nn.Module):
     seeds: one network per seed; what a network starts from depends on its own seed alone.
     widths: the sizes of the layers, at least two, such as (64, 32, 2): 64 numbers → 32 hidden units → 2.
     classes: puts a linear layer with so many class scores on top of each network, for `scores`.
-
     Five networks of this size cost little more than one. A sum of their losses trains each as if it were alone, if the
     optimizer treats each number by itself, as SGD and Adam do (clipping by the norm of all gradients does not).
     Raises ValueError for no seed or fewer than two widths.

@@ -79,11 +79,6 @@ class Batches:
         share = f", share {self.rank} of {self.world_size}" if self.world_size > 1 else ""
         return f"Batches({self.steps} of {size} from {self.images!r}{share})"
 
-    @property
-    def device(self) -> torch.device:
-        """Where the batches are made."""
-        return self.images.device
-
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the epoch that is on; `epoch` goes up by one when the last has been taken."""
         yield from self.iterate(self.epoch)
@@ -91,9 +86,8 @@ class Batches:
 
     def iterate(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` from position `start` on; `self.epoch` stays as it is."""
-        order = self.indices(epoch)[:, self._slice].to(self.device)
-        normalized = self.images.normalizer()
-        generator = torch.Generator(self.device)
+        order = self.indices(epoch)[:, self._slice].to(self.images.device)
+        normalized, generator = self.images.normalizer(), torch.Generator(self.images.device)
         for step in range(start, self.steps):
             pixels = self.images.images.index_select(0, order[step])
             if self.augment is not None:

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ NPZ = "an .npz file of three arrays: images uint8 (N, C, H, W), labels whole num
 
 
 def npz(path: Path) -> Arrays:
-    """An .npz file with images uint8 (N, C, H, W), labels whole numbers (N,) and classes, the K names, as strings."""
+    """The arrays of a file of your own, as NPZ says."""
     with named(path, NPZ):
         with _opened(path) as archive:
             images, labels = archive["images"], archive["labels"]
@@ -117,9 +118,7 @@ def cifar(name: str, split: str, path: Path) -> Arrays:
 def omniglot(split: str, path: Path) -> Arrays:
     """Omniglot: a class is alphabet/character; 105×105, ink 255 on 0 as in MNIST (the files have it inverted)."""
     pictures = _packed_pictures(path)
-    classes = sorted(pictures)
-    images = np.stack([255 - decode(picture) for name in classes for picture in pictures[name]])
-    return images[:, None], _labels(pictures, classes), tuple(classes)
+    return *_read(pictures, sorted(pictures), lambda picture: 255 - decode(picture)), tuple(sorted(pictures))
 
 
 def olivetti(split: str, path: Path) -> Arrays:
@@ -152,8 +151,7 @@ def lfw(split: str, path: Path) -> Arrays:
     pictures = _packed_pictures(path)
     people = [person for person in sorted(pictures) if len(pictures[person]) >= 20]
     people = [person for place, person in enumerate(people) if (place % 4 == 3) == (split == "test")]
-    images = np.stack([face(picture) for person in people for picture in pictures[person]])
-    return images[:, None], _labels(pictures, people), tuple(person.replace("_", " ") for person in people)
+    return *_read(pictures, people, face), tuple(person.replace("_", " ") for person in people)
 
 
 def _packed_pictures(path: Path) -> dict[str, list[bytes]]:
@@ -172,5 +170,6 @@ def _packed_pictures(path: Path) -> dict[str, list[bytes]]:
     return pictures
 
 
-def _labels(pictures: dict[str, list[bytes]], classes: list[str]) -> np.ndarray:
-    return np.repeat(np.arange(len(classes), dtype=np.int64), [len(pictures[name]) for name in classes])
+def _read(pictures: dict, classes: list[str], read: Callable[[bytes], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    images = np.stack([read(picture) for name in classes for picture in pictures[name]])[:, None]
+    return images, np.repeat(np.arange(len(classes), dtype=np.int64), [len(pictures[name]) for name in classes])
