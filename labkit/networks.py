@@ -25,10 +25,6 @@ class _EmbeddingNetwork(nn.Module):
             checks.whole("image_size", image_size, at_least=smallest)
         self.dim, self.in_channels, self.image_size, self.normalize = dim, in_channels, image_size, normalize
 
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) -> embeddings (B, dim), not yet normalized."""
-        raise NotImplementedError
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W), float -> embeddings (B, dim). Raises ValueError when the shape does not fit."""
         side = [self.image_size] * 2 if self.image_size else list(images.shape[2:])

@@ -62,16 +62,13 @@ class Batches:
         if counts[given[0]] > most:
             raise ValueError(f"{given[0]}: got {counts[given[0]]}, expected at most the {most} {what}")
         self.images = images if device is None else images.to(device)
-        self.batch_size = batch_size
+        self.batch_size, self.global_batch_size = batch_size, batch_size or classes_per_batch * samples_per_class
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
-        self.global_batch_size = batch_size or classes_per_batch * samples_per_class
-        usual = max(1, len(images) // self.global_batch_size)
-        self.steps = usual if steps is None else checks.whole("steps", steps)
+        self.steps = checks.whole("steps", max(1, len(images) // self.global_batch_size) if steps is None else steps)
         self.augment, self.seed, self.epoch = augment, seed, 0
         self._set_share(rank, world_size)
 
     def __len__(self) -> int:
-        """Batches per epoch."""
         return self.steps
 
     def __repr__(self) -> str:

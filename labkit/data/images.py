@@ -125,8 +125,7 @@ class Images:
         indices = torch.as_tensor(indices if isinstance(indices, Tensor | np.ndarray) else list(indices))
         if indices.dtype == torch.bool and indices.shape == self.labels.shape:
             indices = indices.nonzero().flatten()
-        if indices.numel() == 0:
-            indices = indices.to(torch.int64).flatten()
+        indices = indices if indices.numel() else torch.empty(0, dtype=torch.int64)
         if indices.ndim != 1 or indices.dtype.is_floating_point or indices.dtype == torch.bool:
             raise ValueError(f"indices: got {checks.describe(indices)}, expected int64 (n,) or a mask ({len(self)},)")
         if len(indices) and not indices.is_cuda and not 0 <= indices.min() <= indices.max() < len(self):
