@@ -4,7 +4,7 @@
      training/loop.py
 01   Convolution and Gaussian filters, 264 lines
      filters.py
-02   Initialization, 216 lines
+02   Initialization, 214 lines
      initialization.py
 03   Optimizers, 261 lines
      optimizers.py
@@ -18,9 +18,9 @@
      losses/circle.py
 08   PEDCC, 649 lines
      centroids.py losses/pedcc.py losses/softmax.py
-09   Checkpoint distancing, 620 lines
+09   Checkpoint distancing, 619 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 3,104 lines
+all  networks, data, training, measures, 3,093 lines
      networks.py side_by_side.py data/ training/ evaluation.py neighbors.py verification.py claims.py checks.py
 all  pictures, 2,585 lines
      figures/

@@ -83,7 +83,6 @@ class DistancePenalty:
     jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. At the top of a hill its
         gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
     seed: of those directions, default 0.
-
     Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
     `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.
 

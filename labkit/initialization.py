@@ -69,7 +69,6 @@ def initialize(
     activation: what follows the layers, see `gain`. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
     scale, slope: of "constant", "normal" and "uniform"; of leaky ReLU. Both by default 0.01.
     generator: a torch.Generator, or a whole number to seed one; default: torch's own, on the CPU.
-
     Other layers (normalization, embedding tables, transposed convolutions, attention) keep what they have.
     Raises ValueError for an unknown scheme or activation, a negative scale, and a module without such a layer.
 
@@ -152,7 +151,6 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
         is listed twice. The network runs in the mode it is in; nothing of it changes, not even running means.
     inputs: floating-point tensor (B, ...) that the network takes.
     gradient: of the network's output, in its shape; default: independent normal numbers of variance 1, fixed.
-
     Raises ValueError for inputs that are not a floating-point batch or not finite, and for a gradient of another shape.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())

@@ -119,7 +119,7 @@ class Adam(_Optimizer):
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
     bias_correction: False for m̂ = m and v̂ = v, as in paper 002.
     decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
-        instead of adding weight_decay·θ to the gradient, where it is divided by √v̂ like everything else.
+        instead of adding weight_decay·θ to the gradient.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
     >>> Adam([x], lr=0.5).step(); x
@@ -204,7 +204,7 @@ def _running_means(gradient: Tensor, state: dict, betas: tuple[float, float]) ->
 def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
     """The learning rate times `factor` after every `every` steps (paper 004, eq. 1.9): factor^⌊step/every⌋.
 
-    every: whole number of steps, at least 1. factor: from 0 to 1, default 0.1. Equals torch's StepLR.
+    every: whole number of steps, at least 1. factor: from 0 to 1, default 0.1.
 
     >>> [step_decay(10, factor=0.5)(step) for step in (0, 9, 10, 20)]
     [1.0, 1.0, 0.5, 0.25]

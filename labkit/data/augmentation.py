@@ -25,7 +25,6 @@ class Augment:
     color: each channel moved by -color to color of the full range 0..255; with one channel this is the brightness.
     noise: Gaussian noise on every value, its standard deviation `noise` times the full range.
     erase: one rectangle set to 0, its sides up to `erase` times the image's (random erasing, Zhong et al. 2020).
-
     Called with pixels (B, C, H, W) and a generator: `draw`, then `apply`. Raises ValueError for a setting out of range.
 
     >>> Augment(flip=True)(torch.tensor([[[[7, 8, 9]]]]), torch.Generator().manual_seed(0))

@@ -26,7 +26,6 @@ class Batches:
     augment: an `Augment`; default no change. device: where the batches are made; default where the images are.
     seed: 0 or more; the same seed, epoch and step give the same batch, on the same device also augmented.
     rank, world_size: this process's number and how many there are. Each makes its slice of a batch of B, or P×K.
-
     `epoch` counts the full iterations; `iterate(epoch, start)` gives any position again. Raises ValueError for
     arguments that do not fit each other or the images.
 

@@ -32,7 +32,6 @@ class Resume:
     path: of the file. A run that is finished there returns at once; with more epochs it goes on, if it has no schedule.
     every: steps between two saves; default: the end of every epoch, as always with batches that are not labkit's.
     run_id: what makes this run the run it is beside its arguments, {name: plain value}.
-
     The first Ctrl-C waits for the end of the step and saves the run; a second one leaves the file as it was.
     Raises ValueError for arguments that do not fit. `fit` raises it for a file that is damaged or of another run, and
     OSError, with the file's name, for one that cannot be written.

@@ -1,7 +1,4 @@
-"""The datasets that the course knows by name: their official files with addresses and checksums, and their readers.
-
-data/README.md tells the same for people, and names the two public places in which each SHA-256 was found.
-"""
+"""The datasets that the course knows by name: their official files, as in data/README.md, and their readers."""
 
 from functools import partial
 
@@ -107,4 +104,3 @@ SOURCES: dict[str, Source] = {
     "olivetti": Source(formats.olivetti, train=(_OLIVETTI,), test=(_OLIVETTI,)),
     "lfw": Source(formats.lfw, train=(_LFW,), test=(_LFW,)),
 }
-"""The datasets that the course knows by name."""

@@ -139,8 +139,7 @@ def olivetti(split: str, path: Path) -> Arrays:
 def lfw(split: str, path: Path) -> Arrays:
     """Labeled Faces in the Wild, funneled: the people with at least 20 pictures; every fourth, by name, is test.
 
-    The middle 128×128 pixels are scaled to 64×64 and made gray: scikit-learn's `fetch_lfw_people(slice_=(slice(68,
-    196), slice(61, 189)), resize=0.5)`, which would write a cache of pickles beside the pictures.
+    The middle 128×128 pixels are scaled to 64×64 and made gray, as scikit-learn's `fetch_lfw_people` does.
     """
     from PIL import Image
 
