@@ -18,9 +18,9 @@
      losses/circle.py
 08   PEDCC, 649 lines
      centroids.py losses/pedcc.py losses/softmax.py
-09   Checkpoint distancing, 619 lines
+09   Checkpoint distancing, 605 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 3,093 lines
+all  networks, data, training, measures, 3,054 lines
      networks.py side_by_side.py data/ training/ evaluation.py neighbors.py verification.py claims.py checks.py
 all  pictures, 2,585 lines
      figures/

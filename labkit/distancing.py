@@ -46,10 +46,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, network: nn.Module, normalization: bool = True) -> "Checkpoint":
-        """The checkpoint of a network where it stands: its parameters that require a gradient. ValueError if none do.
-
-        normalization: False leaves out the parameters of batch, group, layer and other normalization layers.
-        """
+        """A copy of the parameters that require a gradient; normalization=False leaves out those of such layers."""
         left_out = set()
         for path, module in network.named_modules():
             if isinstance(module, NORMALIZATION) and not normalization:
@@ -120,10 +117,7 @@ class DistancePenalty:
         self.checkpoints.append(checkpoint)
 
     def __call__(self, network: nn.Module) -> Tensor:
-        """The penalty, a scalar with its graph: float64 for float64 parameters, else float32; 0 without checkpoints.
-
-        Raises ValueError if the network does not fit the checkpoints, and for "auto" if no parameter has a gradient.
-        """
+        """The penalty, a scalar with its graph. ValueError for another network, and for "auto" without gradients."""
         if not self.checkpoints:
             return torch.zeros(())
         parameters = _parameters(network, self.checkpoints[0])
@@ -135,11 +129,7 @@ class DistancePenalty:
         return torch.stack(hills).sum()
 
     def add_gradient(self, network: nn.Module) -> Tensor:
-        """Adds the gradient of the penalty to the gradients of the network, in place; returns the penalty, a scalar.
-
-        Call it after the backward pass and before clipping. A parameter without a gradient gets one, unless it is
-        frozen. A GPU is not waited for. Raises ValueError as calling it does.
-        """
+        """Adds the penalty's gradient to the network's: after the backward pass, before clipping. Returns the penalty."""
         with torch.no_grad():
             if not self.checkpoints:
                 return torch.zeros(())
@@ -237,11 +227,7 @@ def _as(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
-    """A scalar: the sum over all entries of all tensors.
-
-    On a CPU by inner products of pieces, in half the time of squaring and summing. One product over millions of float32
-    numbers would be off by 1e-5, as torch's norm is; these are by less than 1e-6.
-    """
+    """Of all entries; on a CPU by inner products of pieces, since one product over millions would be off by 1e-5."""
     if tensors[0].device.type != "cpu":
         return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
     in_memory = (t.permute(sorted(range(t.ndim), key=t.stride, reverse=True)).reshape(-1) for t in tensors)  # no copies

@@ -1,8 +1,7 @@
 """Networks that turn images (B, C, H, W) into embeddings (B, dim).
 
-All work on 8×8, 28×28 and 32×32 images; those that end in a flattening layer are told the image size when made.
-`normalize=True` puts every embedding on the unit sphere. Convolutional and hidden layers start from He's initialization
-(He et al. 2015); the last, linear layer starts with the gain of a linear layer.
+All work on 8×8, 28×28 and 32×32 images. `normalize=True` puts every embedding on the unit sphere. Convolutional and
+hidden layers start from He's initialization (He et al. 2015), the last layer with the gain of a linear one.
 """
 
 from urllib.error import URLError

@@ -1,7 +1,4 @@
-"""Many small networks, trained at once: what the labs use to see every result over several seeds and settings.
-
-One step is that of `labkit.training.steps`, with one more axis in front, that of the networks.
-"""
+"""Many small networks, trained at once over several seeds and settings: the loop of labkit.training, one axis more."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,4 @@
-"""Random changes to a whole batch of images at once, on the device that holds them.
-
-Changes are drawn first and applied afterwards: of several processes all draw the same, and each applies its own rows.
-"""
+"""Random changes to a whole batch at once, drawn first: of several processes, each applies its own rows of them."""
 
 import math
 from dataclasses import dataclass
@@ -87,10 +84,7 @@ class Augment:
         return drawn
 
     def apply(self, pixels: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """A copy of `pixels` (B, C, H, W) with the drawn changes made, in 0..255.
-
-        uint8 stays uint8 where the changes allow it (shift, flip and erase do); the result is float32 otherwise.
-        """
+        """A changed copy of `pixels` (B, C, H, W): uint8 after shift, flip and erase alone, else float32 in 0..255."""
         if self.shift:
             pixels = _shift(pixels, self.shift, drawn["shift"])
         if self.flip:

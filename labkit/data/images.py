@@ -43,7 +43,8 @@ class Images:
             raise ValueError(f"images: got {checks.describe(images)}, expected uint8 (N, 1 or 3, H, W)")
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ValueError(f"labels: got {checks.describe(labels)}, expected int64 ({len(images)},), one an image")
-        checks.same_device("labels", labels, "images", images)
+        if labels.device != images.device:
+            raise ValueError(f"labels: got a tensor on {labels.device}, expected one on {images.device} as images")
         if isinstance(classes, str | bytes) or any(isinstance(name, bytes) for name in classes):
             raise ValueError(f"classes: got {classes!r}, expected a sequence of names")
         classes = tuple(map(str, classes))

@@ -1,8 +1,4 @@
-"""Saving a run and going on with it: on a CPU bit for bit as if nothing had happened.
-
-The file holds every random state beside weights, optimizer and schedule. A process killed in the middle of writing
-leaves the old one whole. It is read without running code from it (`weights_only=True`).
-"""
+"""Saving a run, every random state included, and going on with it: on a CPU bit for bit as if nothing had happened."""
 
 import dataclasses
 import glob
@@ -146,11 +142,7 @@ def _difference(made_with: dict[str, str], now: dict[str, str]) -> str:
 
 
 def save(state: dict, path: Path) -> None:
-    """Write `state` (tensors, numbers, text, lists, dicts) to `path`. Raises OSError, with the file's name.
-
-    The file is the old one or the new one, never half of one: the new one is written beside the old one, forced onto
-    the disk, and put in its place by one renaming.
-    """
+    """Write `state` to `path`, which holds the old file or the new one, never half of one. OSError names the file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     content = io.BytesIO()  # torch would say nothing of a full disk
     torch.save({"format": FORMAT, **_plain(state)}, content)

@@ -47,10 +47,7 @@ def rank() -> int:
 
 
 def disconnect() -> None:
-    """Leave the other processes, if there are any, while Python still runs.
-
-    Later a thread of Gloo that still holds tensors of the last exchange would abort the process (SIGABRT).
-    """
+    """Leave the other processes while Python still runs: later a thread of Gloo might abort this one (SIGABRT)."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

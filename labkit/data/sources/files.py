@@ -1,7 +1,4 @@
-"""Official files: where one lies under the data folder, whether its bytes are the official ones, how it is fetched.
-
-They lie where torchvision and scikit-learn put them, and are read there: the folder may be read-only.
-"""
+"""Official files, where torchvision and scikit-learn put them: whether the bytes are right, how they are fetched."""
 
 import functools
 import hashlib
@@ -65,10 +62,7 @@ class File:
             _compare_once(path, self.sha256, status.st_size, status.st_mtime_ns)
 
     def download(self, root: Path) -> Path:
-        """Fetch the file into `root`, trying one address after the other; returns where it lies.
-
-        Raises FileNotFoundError, with what to put where, when no address gives the file.
-        """
+        """Fetch the file into `root`; returns where it lies. FileNotFoundError, if no address gives it, says more."""
         target, failures = root / self.path, []
         if target.exists():
             raise BadFile(f"{target}: got a folder, expected the official file (SHA-256 {self.sha256})")

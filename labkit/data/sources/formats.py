@@ -63,10 +63,7 @@ def digits(split: str) -> Arrays:
 
 
 def idx(path: Path, item: tuple[int, ...] = (), member: str = "") -> np.ndarray:
-    """A uint8 array (N, *item) in the idx format of MNIST: 0, 0, 8, dimensions, sizes (big-endian int32), values.
-
-    The file is plain, gzipped, or a gzipped member of a .zip. No more is unpacked than its header announces.
-    """
+    """uint8 (N, *item) in MNIST's idx format, plain, gzipped or in a .zip: no more is unpacked than its header says."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
         if path.suffix == ".zip":
@@ -137,10 +134,7 @@ def olivetti(split: str, path: Path) -> Arrays:
 
 
 def lfw(split: str, path: Path) -> Arrays:
-    """Labeled Faces in the Wild, funneled: the people with at least 20 pictures; every fourth, by name, is test.
-
-    The middle 128×128 pixels are scaled to 64×64 and made gray, as scikit-learn's `fetch_lfw_people` does.
-    """
+    """Labeled Faces in the Wild, as scikit-learn cuts them: people with 20 pictures and more; every fourth is test."""
     from PIL import Image
 
     def face(picture: bytes) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""People's own pictures: which files in a folder count, and how one is read.
-
-Nothing in them is trusted: only these formats are opened (Pillow would start Ghostscript for .eps).
-"""
+"""People's own pictures, which are not trusted: only FORMATS are opened (Pillow would start Ghostscript for .eps)."""
 
 import io
 import warnings
@@ -30,10 +27,7 @@ def is_picture(name: str) -> bool:
 
 
 def pictures_below(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of every class: class name (its path below `folder`) -> files, both in order of name.
-
-    Links are followed. Raises BadFile for what is no folder of classes, and for what cannot be read.
-    """
+    """{class, its path below `folder`: files}, both in order of name; links are followed. BadFile for anything else."""
     files, waiting, met = [], [folder], {}
     while waiting:
         place = waiting.pop()
@@ -88,8 +82,7 @@ def read_folder(folder: Path) -> Arrays:
 def decode(picture: Path | bytes) -> np.ndarray:
     """uint8 (H, W) for a gray picture, (H, W, 3) for a color one, turned upright as its camera says.
 
-    What is transparent is laid on white. Raises whatever Pillow raises for a damaged file and for a decompression bomb
-    (more than 89 million pixels), and ValueError for pixels of more than 8 bits per channel.
+    What is transparent is laid on white. Raises what Pillow does, and ValueError for more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
