@@ -129,7 +129,7 @@ class DistancePenalty:
         return torch.stack(hills).sum()
 
     def add_gradient(self, network: nn.Module) -> Tensor:
-        """Adds the penalty's gradient to the network's: after the backward pass, before clipping. Returns the penalty."""
+        """Adds the penalty's gradient to the network's, between backward pass and clipping; returns the penalty."""
         with torch.no_grad():
             if not self.checkpoints:
                 return torch.zeros(())
