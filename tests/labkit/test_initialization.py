@@ -367,9 +367,9 @@ def test_explosions_are_reported_not_raised():
         (
             torch.ones(2, 3),
             torch.ones(2),
-            r"gradient: got float32 .*, expected a tensor of the output's shape \(2, 4\)",
+            r"gradient: got float32 .*, expected a tensor of shape \(2, 4\)",
         ),
-        (torch.ones(2, 3), 1.0, r"gradient: got float 1.0, expected a tensor of the output's shape \(2, 4\)"),
+        (torch.ones(2, 3), 1.0, r"gradient: got float 1.0, expected a tensor of shape \(2, 4\)"),
     ],
 )
 def test_bad_input_of_signal_statistics(inputs, gradient, words):
