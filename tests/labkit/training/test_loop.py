@@ -162,4 +162,4 @@ def test_how_many_lines_a_run_of_lab_04_enters(capfd):
     ours = sum(lines for file, lines in found.items() if file.startswith("training/"))
     print(f"training {ours}, in all {sum(found.values())}: {found}")
     assert ours <= 200, found
-    assert sum(found.values()) <= 810, found
+    assert sum(found.values()) <= 815, found
