@@ -83,6 +83,19 @@ class Plane {
     const c = this.hand.context;
     c.save(); c.beginPath(); c.rect(this.left, this.top, this.width, this.height); c.clip(); draw(c); c.restore();
   }
+  /** Color the plane by at(x, y), from 0 (nothing) to 1 (the full color), in columns × rows cells. */
+  heat(columns, rows, at, color, smooth = true) {
+    const sheet = new OffscreenCanvas(columns, rows), c = sheet.getContext("2d"), picture = c.createImageData(columns, rows);
+    const [r, g, b] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16));
+    for (let j = 0, k = 0; j < rows; j++) for (let i = 0; i < columns; i++, k += 4) {
+      const x = this.x[0] + (i + 0.5) / columns * (this.x[1] - this.x[0]);
+      const y = this.y[1] - (j + 0.5) / rows * (this.y[1] - this.y[0]);
+      picture.data.set([r, g, b, 255 * clamp(at(x, y), 0, 1)], k);
+    }
+    c.putImageData(picture, 0, 0);
+    this.hand.context.imageSmoothingEnabled = smooth;
+    this.hand.context.drawImage(sheet, this.left, this.top, this.width, this.height);
+  }
   line(points, color, { width = 2, dash = [] } = {}) {
     this.clipped((c) => {
       Object.assign(c, { strokeStyle: color, lineWidth: width, lineJoin: "round" });
@@ -107,7 +120,7 @@ class Plane {
     const c = this.hand.context, [a, b] = [this.px(x), this.py(y)], [u, v] = [this.px(x + dx), this.py(y + dy)];
     const length = Math.hypot(u - a, v - b);
     if (length < 1) return;
-    const [ex, ey] = [(u - a) / length, (v - b) / length], head = Math.min(10, length);
+    const [ex, ey] = [(u - a) / length, (v - b) / length], head = Math.min(2 + 2.7 * width, length);
     c.save();
     Object.assign(c, { strokeStyle: color, fillStyle: color, lineWidth: width });
     c.beginPath(); c.moveTo(a, b); c.lineTo(u - ex * head * 0.8, v - ey * head * 0.8); c.stroke();

@@ -14,7 +14,7 @@ import pytest
 from browser import find_chromium, guarded_page, launched_chromium
 from nbclient import NotebookClient
 
-from labkit.figures import lab04
+from labkit.figures import lab04, lab07
 from labkit.figures.hands import FOLDER, Hand, page
 
 RANDOM = np.random.default_rng(0)
@@ -176,3 +176,19 @@ def test_the_loss_that_is_said_is_the_triplets(chromium):
         wait_for_frame(shown, lambda: shown.evaluate("model.set('margin', 0.75)"))
         assert shown.get_by_role("status").inner_text().startswith("semi-hard")
         assert "gives a loss of 0.25" in shown.get_by_role("status").inner_text()
+
+
+def test_the_field_is_labkits(chromium):
+    cases = [
+        [loss, *RANDOM.uniform(-1, 1, 2), margin, gamma]
+        for loss in lab07.LOSSES
+        for margin in (0.0, 0.25, 1.0)
+        for gamma in (1.0, 32.0, 512.0)
+        for _ in range(30)
+    ]
+    with opened(chromium, lab07.field_explorer()) as shown:
+        found = pure(shown, "forces", cases)
+        lines = pure(shown, "boundary", [[loss, 0.3] for loss in lab07.LOSSES])
+    assert np.allclose(found, [lab07.forces(*case) for case in cases], rtol=0, atol=1e-12)
+    for loss, line in zip(lab07.LOSSES, lines, strict=True):
+        assert np.allclose(np.transpose(line), lab07._boundary(loss, 0.3), rtol=0, atol=1e-12)
