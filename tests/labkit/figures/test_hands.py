@@ -14,7 +14,7 @@ import pytest
 from browser import find_chromium, guarded_page, launched_chromium
 from nbclient import NotebookClient
 
-from labkit.figures import lab04, lab07
+from labkit.figures import lab04, lab07, lab09
 from labkit.figures.hands import FOLDER, Hand, page
 
 RANDOM = np.random.default_rng(0)
@@ -192,3 +192,19 @@ def test_the_field_is_labkits(chromium):
     assert np.allclose(found, [lab07.forces(*case) for case in cases], rtol=0, atol=1e-12)
     for loss, line in zip(lab07.LOSSES, lines, strict=True):
         assert np.allclose(np.transpose(line), lab07._boundary(loss, 0.3), rtol=0, atol=1e-12)
+
+
+def test_the_ball_is_labkits(chromium):
+    cases = [
+        [valley, *RANDOM.uniform([0, 0.1, -0.5], [1.5, 1.5, 0.5]), steps]
+        for valley in lab09.VALLEYS
+        for steps in (0, 1, 400)
+        for _ in range(40)
+    ]
+    with opened(chromium, lab09.ball_and_hill()) as shown:
+        for case, path in zip(cases, pure(shown, "roll", cases), strict=True):
+            right = lab09.roll(lab09.VALLEYS[case[0]][1], *case[1:])
+            assert np.allclose(path, right, rtol=0, atol=1e-9)
+        heights = pure(shown, "ground", [["bowl", 0.7, 0.3, x] for x in (-1, 2 / 3, 0.9)])
+    apart = np.array([-1, 2 / 3, 0.9]) - 2 / 3
+    assert np.allclose(heights, 5 / 9 * apart**2 + 0.7 * np.exp(-(apart**2) / (2 * 0.3**2)))
