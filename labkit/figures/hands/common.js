@@ -17,6 +17,8 @@ const STYLE = `
 .hand .grip:focus-visible, .hand button:focus-visible, .hand input:focus-visible, .hand select:focus-visible {
   outline: 3px solid #2472b2; outline-offset: 1px; box-shadow: 0 0 0 5px #ffffffcc; }
 .hand .controls { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin-top: 4px; }
+.hand .together { display: inline-flex; flex-wrap: wrap; gap: 0 10px; width: 360px; }
+.hand .together > label:first-child { width: 140px; }
 .hand label { display: inline-flex; align-items: center; gap: 6px; }
 .hand output { min-width: 4.5em; font-variant-numeric: tabular-nums; }
 .hand button, .hand select { font: inherit; padding: 3px 10px; }
@@ -155,7 +157,7 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
   const root = make("div", { class: "hand", role: "group", "aria-label": label }, el);
   const stage = make("div", { class: "stage" }, root);
   const canvas = make("canvas", { role: "img", "aria-label": label }, stage);
-  const controls = make("div", { class: "controls" }, root);
+  let controls = make("div", { class: "controls" }, root);
   const said = make("p", { class: "said", role: "status" }, root);
   const context = canvas.getContext("2d");
   const grips = [], refreshers = [];
@@ -221,26 +223,39 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
     return grip;
   };
 
-  /** A slider for the number `trait`. */
-  self.slider = (trait, name, low, high, step, { digits = 2, unit = "" } = {}) => {
-    const label = make("label", {}, controls);
+  /** What `add` adds to the controls stays together in one line. */
+  self.together = (add) => {
+    const all = self.controls;
+    controls = make("div", { class: "together" }, all);
+    add();
+    controls = all;
+  };
+  /** Read and write a trait, or one entry of it: "rates.Adam". */
+  const place = (path) => {
+    const [trait, key] = path.split(/\.(.*)/s);
+    return key === undefined ? [() => self.get(trait), (value) => self.set(trait, value)]
+      : [() => self.get(trait)[key], (value) => self.set(trait, { ...self.get(trait), [key]: value })];
+  };
+  /** A slider for a number; with `log` it moves the number's logarithm to base 10, from low to high. */
+  self.slider = (path, name, low, high, step, { digits = 2, unit = "", log = false } = {}) => {
+    const [read, write] = place(path), label = make("label", {}, controls);
     make("span", {}, label).textContent = name;
     const input = make("input", { type: "range", min: String(low), max: String(high), step: String(step) }, label);
     const shown = make("output", { "aria-hidden": "true" }, label);
-    input.addEventListener("input", () => self.set(trait, Number(input.value)));
+    input.addEventListener("input", () => write(log ? Number((10 ** input.value).toPrecision(3)) : Number(input.value)));
     input.addEventListener("keydown", (event) => event.stopPropagation());
     refreshers.push(() => {
-      const text = `${words(self.get(trait), digits)}${unit ? ` ${unit}` : ""}`;
-      if (Number(input.value) !== self.get(trait)) input.value = String(self.get(trait));
+      const value = log ? Math.log10(read()) : read(), text = `${words(read(), digits)}${unit ? ` ${unit}` : ""}`;
+      if (Math.abs(Number(input.value) - value) > step / 2) input.value = String(value);
       shown.textContent = text; input.setAttribute("aria-valuetext", text);
     });
     return input;
   };
-  self.check = (trait, name) => {
-    const label = make("label", {}, controls), input = make("input", { type: "checkbox" }, label);
+  self.check = (path, name, color = "ink") => {
+    const [read, write] = place(path), label = make("label", {}, controls), input = make("input", { type: "checkbox" }, label);
     make("span", {}, label).textContent = name;
-    input.addEventListener("change", () => self.set(trait, input.checked));
-    refreshers.push(() => { input.checked = Boolean(self.get(trait)); });
+    input.addEventListener("change", () => write(input.checked));
+    refreshers.push(() => { input.checked = Boolean(read()); label.style.color = self.colors[color]; });
     return input;
   };
   self.choice = (trait, name, options) => {

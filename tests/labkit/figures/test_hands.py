@@ -14,7 +14,7 @@ import pytest
 from browser import find_chromium, guarded_page, launched_chromium
 from nbclient import NotebookClient
 
-from labkit.figures import lab04, lab07, lab09
+from labkit.figures import lab03, lab04, lab07, lab09
 from labkit.figures.hands import FOLDER, Hand, page
 
 RANDOM = np.random.default_rng(0)
@@ -208,3 +208,34 @@ def test_the_ball_is_labkits(chromium):
         heights = pure(shown, "ground", [["bowl", 0.7, 0.3, x] for x in (-1, 2 / 3, 0.9)])
     apart = np.array([-1, 2 / 3, 0.9]) - 2 / 3
     assert np.allclose(heights, 5 / 9 * apart**2 + 0.7 * np.exp(-(apart**2) / (2 * 0.3**2)))
+
+
+def test_the_race_is_run_by_labkits_optimizers(chromium):
+    starts = {
+        name: [surface.start, *RANDOM.uniform(-1, 1, (3, 2)).tolist()] for name, surface in lab03.SURFACES.items()
+    }
+    cases = [
+        [surface, optimizer, rate, momentum, 100, list(start)]
+        for surface, all_starts in starts.items()
+        for start in all_starts
+        for optimizer in lab03.RACERS
+        for rate, momentum in ((0.001, 0.9), (0.01, 0.5), (0.3, 0.0))
+    ]
+    diverged = 0
+    with opened(chromium, lab03.race()) as shown:
+        for case, path in zip(cases, pure(shown, "descend", cases), strict=True):
+            surface, optimizer, rate, momentum, steps, start = case
+            right = lab03.descend(lab03.SURFACES[surface], lab03.RACERS[optimizer](rate, momentum), steps, tuple(start))
+            diverged += len(right) <= steps
+            assert len(path) == len(right), case
+            if len(right) > steps:  # what flies off does so by rounding
+                assert np.allclose(path[:30], right[:30], rtol=1e-9, atol=1e-9), case
+    assert 10 < diverged < len(cases) / 2
+
+
+def test_the_race_starts_where_one_clicks(chromium):
+    with opened(chromium, lab03.race()) as shown:
+        box = shown.locator("canvas").bounding_box()
+        wait_for_frame(shown, lambda: shown.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.2))
+        x, y = state(shown)["start"]
+        assert -1.2 < x < 0 < 0.5 < y < 1.5
