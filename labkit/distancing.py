@@ -72,11 +72,9 @@ class DistancePenalty:
     """The sum of the hills that stand at some checkpoints.
 
     checkpoints: a Checkpoint or a list of them, all of the same parameters; may be empty (`add_checkpoint`).
-    strength: s, the height of a hill, at least 0; or "auto", which makes the greatest push of a hill kappa times as
-        large as the gradient ∇L of the loss is now, as it stands in the network: s = kappa·‖∇L‖·σ·√e.
+    strength: s, the height of a hill, at least 0. Its greatest push is s/(σ·√e), at the distance σ.
     sigma: σ, the width of a hill, above 0, in units of the measure.
     measure: "sum" (default), D² as above, or "mean", D²/N for N weights, so that σ is a root mean square per weight.
-    kappa: for strength="auto", default 1.
     jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. At the top of a hill its
         gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
     seed: of those directions, default 0.
@@ -89,19 +87,16 @@ class DistancePenalty:
     """
 
     checkpoints: Checkpoint | Iterable[Checkpoint] = field(repr=False)
-    strength: float | str
+    strength: float
     sigma: float
     measure: str = "sum"
-    kappa: float = 1.0
     jitter: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
-        if self.strength != "auto":
-            checks.non_negative("strength", self.strength)
+        checks.non_negative("strength", self.strength)
         checks.positive("sigma", self.sigma)
         checks.one_of("measure", self.measure, ("sum", "mean"))
-        checks.non_negative("kappa", self.kappa)
         checks.non_negative("jitter", self.jitter)
         self._layout, self._centers, self._buffers = None, [], None
         given, self.checkpoints = self.checkpoints, []
@@ -117,11 +112,11 @@ class DistancePenalty:
         self.checkpoints.append(checkpoint)
 
     def __call__(self, network: nn.Module) -> Tensor:
-        """The penalty, a scalar with its graph. ValueError for another network, and for "auto" without gradients."""
+        """The penalty, a scalar with its graph. ValueError for another network."""
         if not self.checkpoints:
             return torch.zeros(())
         parameters = _parameters(network, self.checkpoints[0])
-        strength, width = self._strength(parameters), self._width()
+        strength, width = self.strength, self._width()
         hills = []
         for centers in self._placed(parameters):
             squared = _sum_of_squares([p - c for p, c in zip(parameters, centers, strict=True)])
@@ -134,7 +129,7 @@ class DistancePenalty:
             if not self.checkpoints:
                 return torch.zeros(())
             parameters = _parameters(network, self.checkpoints[0])
-            strength, width = self._strength(parameters), self._width()
+            strength, width = self.strength, self._width()
             trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
             for parameter in parameters:
                 if parameter.requires_grad and parameter.grad is None:
@@ -157,14 +152,6 @@ class DistancePenalty:
     def _width(self) -> float:
         """σ in units of "sum"."""
         return self.sigma * (math.sqrt(self.checkpoints[0].size) if self.measure == "mean" else 1)
-
-    def _strength(self, parameters: list[Tensor]) -> float | Tensor:
-        if self.strength != "auto":
-            return self.strength
-        gradients = [p.grad.detach().to(_precise(p.grad)) for p in parameters if p.grad is not None]
-        if not gradients:
-            raise ValueError("strength: got 'auto', expected a number where no parameter has a gradient yet")
-        return self.kappa * _sum_of_squares(gradients).sqrt() * (self._width() * math.sqrt(math.e))
 
     def _placed(self, parameters: list[Tensor]) -> list[list[Tensor]]:
         """For each hill its center: tensors on the device, in the dtype (float32 at least) and layout of parameters."""
