@@ -189,7 +189,7 @@ def clouds(panels: Arrays, margin: float = 0.4) -> Figure:
         background.remove()
         arrows.remove()
         line.set_data(*_boundary("circle", margin))
-        axes.plot(*points, ".", color=DIFFERENT, markersize=4, alpha=0.4, zorder=3)
+        axes.plot(*points, ".", color=DIFFERENT, markersize=3, zorder=3)
         axes.set(title=title, xlim=(-0.2, 1), ylim=(-0.2, 1))
     return figure
 
