@@ -1,4 +1,4 @@
-"""Pictures of lab 07: what a loss does to a pair of cosines, triplets on an arc, embeddings in several planes."""
+"""Pictures of lab 07: what a loss does to pairs of cosines, triplets on an arc, embeddings in several planes."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -179,6 +179,27 @@ def _point(axes, angle, force, color, marker, name):
     if force:
         tip = (x - 0.5 * force * y, y + 0.5 * force * x)
         axes.annotate("", tip, (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.5})
+
+
+@styled
+def clouds(panels: Arrays, margin: float = 0.4) -> Figure:
+    """Draws pairs of cosines as points (s_n, s_p), one panel per loss, and the decision circle of radius √2·margin.
+
+    panels: {title: (s_n, s_p)}, each (N,).
+
+    >>> [axes.get_title() for axes in clouds({"circle": ([0.1, 0.2], [0.9, 0.8])}).axes]
+    ['circle']
+    """
+    panels = arrays("panels", panels, 2, None)
+    figure, grid = new_panels(len(panels), 3, 4.5, 4.9)
+    for axes, (title, points) in zip(grid, panels.items(), strict=True):
+        background, arrows, line = _field_axes(axes)
+        background.remove()
+        arrows.remove()
+        line.set_data(*_boundary("circle", margin))
+        axes.plot(*points, ".", color=DIFFERENT, markersize=3, zorder=3)
+        axes.set(title=title, xlim=(-0.2, 1), ylim=(-0.2, 1))
+    return figure
 
 
 @styled

@@ -134,6 +134,22 @@ def test_bad_arcs():
         plots.arcs({"x": (1, 2, 3)})
 
 
+# --- clouds -------------------------------------------------------------------------------------------------------
+
+
+def test_clouds_show_every_pair_and_the_circle():
+    pairs = np.array([[0.1, 0.4, -0.2], [0.9, 0.5, 0.7]])
+    figure = plots.clouds({"one": pairs, "two": pairs[:, :1]}, margin=0.3)
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    for axes, expected in zip(figure.axes, (pairs, pairs[:, :1]), strict=True):
+        circle, points = axes.lines
+        assert np.allclose(points.get_data(), expected)
+        assert np.allclose(circle.get_data(), plots._boundary("circle", 0.3))
+        assert axes.get_xlabel() == "$s_n$, cosine with the negative"
+    with pytest.raises(ValueError, match=r"panels\['x'\]: got shape \(3,\), expected \(2, any\)"):
+        plots.clouds({"x": (1, 2, 3)})
+
+
 # --- projections --------------------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,7 @@ PICTURES = CHARTS | {
     "gradient_fields": lab07.gradient_fields,
     "field_explorer": lab07.field_explorer,
     "arcs": lambda: lab07.arcs({"hard": (0.2, 0.8, 1, 1)}),
+    "clouds": lambda: lab07.clouds({"one": ([0.1, 0.2], [0.9, 0.8])}),
     "projections": lambda: lab07.projections({"PCA": PLANE}, LABELS, CLASSES, LABELS > 4),
     "charge_strip": lambda: lab08.charge_strip(charge_simulation(9, 3, steps=2), [0, 2]),
     "charge_explorer": lambda: lab08.charge_explorer({"many": charge_simulation(9, 3, steps=2)}),
