@@ -79,7 +79,6 @@ PICTURES = CHARTS | {
     "target_explorer": lab08.target_explorer,
     "decision_regions": lambda: lab08.decision_regions(lab08.margin_rules()),
     "space_explorer": lambda: lab08.space_explorer({"softmax": SPACE}, LABELS, CLASSES, ROWS),
-    "ball_scene": lambda: lab09.ball_scene("two valleys")(0.5, 0.5, -0.01),
     "ball_and_hill": lab09.ball_and_hill,
     "plane_explorer": lambda: lab09.plane_explorer([0, 1], [0, 1], [[1, 2], [3, 4]], {"end": (1, 0)}, PLANE),
     "reliability": lambda: lab09.reliability({"one": [[0.5, 0.6, 0.7], [0.5, 0.9, 0.8]]}),
