@@ -2,11 +2,11 @@
 
 Each class is a torch Optimizer: it has parameter groups, `zero_grad`, `state_dict` and so on, goes wherever
 torch.optim's go, and makes the same steps as its namesake there. They are written to be read: torch.optim's fused forms
-are faster. In the formulas θ is a parameter, g its gradient, ε the learning rate `lr`, t counts steps from 1, and
+are faster. In the formulas θ is a parameter, g its gradient, η the learning rate `lr`, t counts steps from 1, and
 squares, roots and quotients are taken entry by entry. All of them take
 
     params: tensors, or parameter groups, dicts with "params" and options of their own.
-    lr: learning rate ε, at least 0.
+    lr: learning rate η, at least 0.
     weight_decay: at least 0, default 0: adds weight_decay·θ to the gradient (L2 regularization).
 
 A schedule is a function of the step, counted from 0, that returns the factor by which the first learning rate is
@@ -61,10 +61,10 @@ class _Optimizer(torch.optim.Optimizer):
 class SGD(_Optimizer):
     """Gradient descent, with momentum v if `momentum` α is not 0 (papers 002 and 004; Polyak 1964).
 
-        v ← α·v + g        θ ← θ - ε·v
+        v ← α·v + g        θ ← θ - η·v
 
-    In a constant gradient the steps grow to the terminal velocity ε‖g‖/(1-α). Papers 002 and 004 keep ε inside the
-    velocity, v ← α·v - ε·g and θ ← θ + v: the same steps as long as ε is constant. Equals torch.optim.SGD.
+    In a constant gradient the steps grow to the terminal velocity η‖g‖/(1-α). Papers 002 and 004 keep η inside the
+    velocity, v ← α·v - η·g and θ ← θ + v: the same steps as long as η is constant. Equals torch.optim.SGD.
 
     momentum: α, at least 0 and below 1, default 0.
     nesterov: step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013); it needs momentum.
@@ -93,10 +93,10 @@ class SGD(_Optimizer):
 class RMSProp(_Optimizer):
     """Steps divided by the root of a running mean v of squared gradients (paper 002; Tieleman and Hinton 2012).
 
-        v ← ρ·v + (1-ρ)·g²        θ ← θ - ε·g / (√v + eps)
+        v ← ρ·v + (1-ρ)·g²        θ ← θ - η·g / (√v + eps)
 
     Paper 002 adds eps under the root. v starts at 0 and is not corrected for it, so the first step has length
-    ε/√(1-ρ), ten times ε with the default. Equals torch.optim.RMSprop.
+    η/√(1-ρ), ten times η with the default. Equals torch.optim.RMSprop.
 
     decay: ρ, at least 0 and below 1, default 0.99.
     eps: at least 0, default 1e-8, keeps the quotient finite.
@@ -119,16 +119,16 @@ class Adam(_Optimizer):
     """Running means of the gradient (m) and of its square (v), corrected for their start at 0 (Kingma and Ba 2015).
 
         m ← β₁·m + (1-β₁)·g        m̂ = m / (1-β₁ᵗ)
-        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - ε·m̂ / (√v̂ + eps)
+        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - η·m̂ / (√v̂ + eps)
 
-    The first step has length ε in every entry, whatever the gradient. Paper 002 leaves the correction out: that is
+    The first step has length η in every entry, whatever the gradient. Paper 002 leaves the correction out: that is
     `bias_correction=False`, whose first steps are longer, by √((1-β₁)²/(1-β₂)) ≈ 3.2 to begin with. Equals
     torch.optim.Adam, and torch.optim.AdamW with decoupled=True.
 
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
     eps: at least 0, default 1e-8, keeps the quotient finite.
     bias_correction: False for m̂ = m and v̂ = v.
-    decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (Loshchilov, Hutter 2019), instead of
+    decoupled: True to shrink θ by the factor 1 - η·weight_decay before the step (Loshchilov, Hutter 2019), instead of
         adding weight_decay·θ to the gradient, where it is divided by √v̂ like everything else.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
@@ -165,7 +165,7 @@ class RAdam(_Optimizer):
     """Adam that steps by m̂ alone until v̂ is known well enough, then by r·m̂/√v̂ (Liu et al. 2020).
 
         ρ∞ = 2/(1-β₂) - 1        ρ = ρ∞ - 2·t·β₂ᵗ/(1-β₂ᵗ)        r = √[(ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ)]
-        θ ← θ - ε·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - ε·m̂
+        θ ← θ - η·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - η·m̂
 
     ρ counts how many squares v is a mean of, roughly; with β₂ = 0.999 the first 5 steps go by m̂ alone. The paper's
     limit is 4; 5 is that of its authors' code and of torch. Equals torch.optim.RAdam.

@@ -60,7 +60,7 @@ momentum = Exercise(
         ),
         Mistake(
             "learning rate inside the velocity",
-            "The velocity asked for is α·v + g, without ε: the rate comes in with the step, θ - ε·v.",
+            "The velocity asked for is α·v + g, without η: the rate comes in with the step, θ - η·v.",
             "_with(momentum * velocity - lr * gradient, parameter, -1)",
             "_with(momentum * velocity + lr * gradient, parameter, 1)",
         ),
@@ -72,7 +72,7 @@ momentum = Exercise(
         ),
         Mistake(
             "learning rate forgotten",
-            "The step is ε·v: multiply the velocity by the learning rate.",
+            "The step is η·v: multiply the velocity by the learning rate.",
             "_with(momentum * velocity + gradient, parameter, 1)",
         ),
         Mistake(
@@ -122,7 +122,7 @@ momentum = Exercise(
         ),
         Mistake(
             "rate and momentum swapped",
-            "The learning rate and α have changed places: v ← α·v + g, then θ ← θ - ε·v.",
+            "The learning rate and α have changed places: v ← α·v + g, then θ ← θ - η·v.",
             "momentum_step(parameter, velocity, gradient, momentum, lr)",
         ),
         Mistake(
@@ -220,7 +220,7 @@ rate = Exercise(
         ),
         Mistake(
             "squared or rooted eigenvalue",
-            "A step multiplies the distance by 1 - ε·λ: the eigenvalue comes in as it is.",
+            "A step multiplies the distance by 1 - η·λ: the eigenvalue comes in as it is.",
             "2 / torch.linalg.eigvalsh(hessian)[-1] ** 2",
             "2 / torch.linalg.eigvalsh(hessian)[-1] ** 0.5",
         ),
