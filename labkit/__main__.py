@@ -1,0 +1,5 @@
+"""`python -m labkit COMMAND`, as people know the course's command line; labkit itself imports nothing of it."""
+
+import runpy
+
+runpy.run_module("course", run_name="__main__")
