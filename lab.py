@@ -24,12 +24,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-REQUIREMENTS = ROOT / "requirements.txt"
+LOCK = ROOT / "requirements.lock"  # requirements.txt, with the SHA-256 of every package
+INSTALLER = ROOT / "installer.lock"  # uv, which installs them many times quicker than pip, which remains the fallback
 STAMP = VENV / "labkit-stamp.json"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 OLDEST, NEWEST = (3, 11), (3, 13)
-UV = "uv==0.13.9"  # installs the same packages many times quicker than pip, which remains the fallback
 GIGABYTES = 8 if sys.platform == "linux" else 4  # torch for Linux brings the CUDA libraries
+CHECKED = ("--require-hashes", "--only-binary", ":all:")  # nothing is run that is not one of the packages named
 AGAIN = "Then run the same command again."
 TOOLS = ("bench", "breaks", "map", "mutants", "picture")  # not installed: they run from the repository
 
@@ -44,7 +45,7 @@ def free_gigabytes():
 
 def wanted():
     """What the set-up depends on; when it changes, .venv is made anew."""
-    return hashlib.sha256(REQUIREMENTS.read_bytes() + f"{sys.version} {ROOT}".encode()).hexdigest()
+    return hashlib.sha256(LOCK.read_bytes() + f"{sys.version} {ROOT}".encode()).hexdigest()
 
 
 def packages():
@@ -93,7 +94,7 @@ def check_machine():
 def install(*arguments):
     """Installs with uv, or with pip where uv cannot be had. True if it worked."""
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    if subprocess.call([*pip, UV]) == 0:
+    if subprocess.call([*pip, *CHECKED, "-r", str(INSTALLER)]) == 0:
         # Without compiled bytecode every notebook's kernel would compile torch anew.
         uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), "--compile-bytecode"]
         if subprocess.call([*uv, *arguments]) == 0:
@@ -152,7 +153,7 @@ def make(place):
     except (OSError, subprocess.CalledProcessError) as error:
         stop(f"The environment could not be made: {error}\n{AGAIN}")
     # labkit is built with the pinned setuptools, hence the second step and no build isolation.
-    if not (install("-r", str(REQUIREMENTS)) and install("--no-deps", "--no-build-isolation", "-e", str(ROOT))):
+    if not (install(*CHECKED, "-r", str(LOCK)) and install("--no-deps", "--no-build-isolation", "-e", str(ROOT))):
         if free_gigabytes() < 0.5:
             stop(f"The disk is full; the set-up needs {GIGABYTES} GB. Make room. {AGAIN}")
         stop(

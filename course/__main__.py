@@ -1,4 +1,4 @@
-"""`python -m labkit` is the command line."""
+"""`python -m course` is the command line, `labkit`."""
 
 from course.cli import main
 

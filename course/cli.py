@@ -1,5 +1,6 @@
 """The command line: `labkit COMMAND`, or `python lab.py COMMAND`, which sets everything up first."""
 
+import io
 import os
 import shutil
 import sys
@@ -232,16 +233,20 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--figure", "file", type=click.Path(path_type=Path), help="Write a picture of the first dataset.")
-def report(table, datasets, size, form, folder, file):
+@click.option("--force", is_flag=True, help="Replace the file of --figure if it is there.")
+def report(table, datasets, size, form, folder, file, force):
     """Show what was measured of a TABLE of the papers.
 
     Mean ± standard error, published figures, and a test against the baseline: the p-values are of a paired t-test over
     the seeds, corrected by Holm's method for the number of rows.
     """
     from course.notebooks import one_of
+    from experiments import records
     from experiments import report as reporting
     from experiments.definitions import DATASETS
 
+    if file and file.exists() and not force:
+        raise click.ClickException(f"{file}: is there already; --force replaces it")
     if unknown := set(datasets or ()) - set(DATASETS):
         raise ValueError(f"datasets: got {', '.join(unknown)}, expected {one_of(unknown.pop(), list(DATASETS))}")
     size = size or reporting.measured_size(table, folder)
@@ -251,7 +256,9 @@ def report(table, datasets, size, form, folder, file):
     for each in found:
         click.echo((reporting.text if form == "text" else reporting.markdown)(each) + "\n")
     if file:
-        reporting.figure(found[0]).savefig(file, bbox_inches="tight")
+        picture = io.BytesIO()
+        reporting.figure(found[0]).savefig(picture, format=file.suffix[1:] or "png", bbox_inches="tight")
+        records.write_whole(file, picture.getvalue())
         click.echo(f"written: {file}")
 
 

@@ -22,7 +22,7 @@ from course.student import LINK, student_version
 from experiments.records import write_whole
 
 WHOLE = ("labkit", "experiments", "data/measured", "data/published")
-FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "data/README.md")
+FILES = ("requirements.txt", "requirements.lock", "installer.lock", "pyproject.toml", "LICENSE", "data/README.md")
 NOT_STUDENTS = ("cli_class", "classroom", "grading", "handout", "kernels", "warm")  # of course's modules
 NOT_OURS = ("__pycache__", "*.egg-info", "*.tmp")
 COMMANDS = ("doctor",)  # of those that lab.py's help names

@@ -50,18 +50,18 @@ def record(name, results, **settings):
     return path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that at any moment the whole old one or the whole new one is there.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that at any moment the whole old one or the whole new one is there.
 
-    A full disk or a kill leaves the old one. Lines end as they do in `text`, on Windows too. The folder is made if it
-    is not there. Where the path is a symbolic link, the file that it leads to is replaced.
+    A full disk or a kill leaves the old one. A text is UTF-8, its lines end as they do here, on Windows too. The folder
+    is made if it is not there. Where the path is a symbolic link, the file that it leads to is replaced.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

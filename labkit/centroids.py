@@ -1,8 +1,7 @@
 """Predefined evenly-distributed class centroids (PEDCC): unit vectors as far apart as they can be (lab 08).
 
 Three ways to them: a closed form, the minimum of the energy of charges that repel each other, and the papers' own
-simulation of such charges, step by step. Everything is computed in float64, so that cosines are exact to 1e-12; losses
-cast their centroids.
+simulation of such charges, step by step, all in float64.
 """
 
 import math
@@ -12,6 +11,7 @@ import torch
 from labkit import checks
 
 SMALL = 1000  # coordinates up to which the energy is minimized from many starts
+RATE = 1e-2  # of the charges' velocities, as in the papers' code
 WORK = 3e10  # multiplications that one start may cost, about 20 s: a large problem ends before it has settled
 
 
@@ -24,23 +24,18 @@ def evenly_distributed(
     seed: of the random rotation, or of the random starts.
     method:
         "auto"     "simplex" for C ≤ 2 dim, else "energy".
-        "simplex"  closed form, exact to rounding. For C ≤ dim + 1 a regular simplex: every cosine is -1/(C - 1), the
-                   smallest that C vectors can all have, and every energy that decreases with distance as a power does
-                   is smallest (Cohn and Kumar 2007). For C = 2 dim the cross-polytope: the axes, both ways. In between
-                   C - dim simplices in subspaces at right angles to each other: the largest cosine is 0, which cannot
-                   be undercut there (Rankin 1955).
+        "simplex"  closed form. For C ≤ dim + 1 a regular simplex: every cosine is -1/(C - 1), the smallest that C
+                   vectors can all have, and the energy is smallest (Cohn and Kumar 2007). Up to C = 2 dim, the axes
+                   both ways, C - dim simplices at right angles to each other: the largest cosine is 0, which cannot be
+                   undercut there (Rankin 1955).
         "energy"   the smallest `energy` of charges on the sphere that L-BFGS finds from random starts: the regular
                    polygon in two dimensions, Thomson's problem in three.
     restarts: how many random starts "energy" tries, keeping the best; default 12 for up to 1000 coordinates, else 1.
-
-    Raises ValueError for arguments that do not fit; "simplex" needs C ≤ 2 dim.
     Source: paper 003, section III (the centroids); Hu, Yan, Zhu, Zheng 2021 (arXiv 2105.00401; the simplex).
 
     >>> points = evenly_distributed(3, 2)  # a triangle: all cosines are -½
-    >>> (points @ points.T).round(decimals=4)
-    tensor([[ 1.0000, -0.5000, -0.5000],
-            [-0.5000,  1.0000, -0.5000],
-            [-0.5000, -0.5000,  1.0000]], dtype=torch.float64)
+    >>> (points @ points.T).triu(diagonal=1).sum().round(decimals=4)
+    tensor(-1.5000, dtype=torch.float64)
     """
     num_classes, dim = _check_size(num_classes, dim)
     checks.one_of("method", method, ("auto", "simplex", "energy"))
@@ -59,25 +54,23 @@ def evenly_distributed(
     return min(found, key=lambda result: result[0])[1]
 
 
-def energy(points: torch.Tensor, power: float = 1.0) -> torch.Tensor:
-    """The energy of charges: Σ ‖p_i - p_j‖^-power over all pairs i < j, a scalar; infinite where two points coincide.
+def energy(points: torch.Tensor) -> torch.Tensor:
+    """The energy of charges: Σ 1/‖p_i - p_j‖ over all pairs i < j, a scalar; infinite where two points coincide.
 
-    points: (N, D) floating point, anywhere. power: above 0; 1 is Coulomb's law in three dimensions (Thomson's problem).
-    Computed in float64 for float64 points, else in float32. Raises ValueError for bad input.
+    points: (N, D) floating point, anywhere. Computed in float64 for float64 points, else in float32.
 
     >>> energy(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     tensor(0.5000)
     """
     checks.matrix("points", points)
-    power = checks.positive("power", power)
     precise = points if points.dtype == torch.float64 else points.float()
-    return torch.pdist(precise).pow(-power).sum()
+    return torch.pdist(precise).reciprocal().sum()
 
 
 def deviation_from_simplex(points: torch.Tensor) -> float:
     """The largest |cos(p_i, p_j) + 1/(N - 1)| over all pairs: 0 for a regular simplex. A float.
 
-    points: (N, D) floating point, N of at least 2, of any length but 0. Raises ValueError for bad input.
+    points: (N, D) floating point, N of at least 2, of any length but 0.
 
     >>> deviation_from_simplex(torch.eye(3))  # cosines 0 instead of -½
     0.5
@@ -92,31 +85,22 @@ def deviation_from_simplex(points: torch.Tensor) -> float:
 
 
 def charge_simulation(
-    num_classes: int,
-    dim: int,
-    steps: int = 200,
-    seed: int = 0,
-    rate: float = 1e-2,
-    transport: bool = False,
-    damping: float = 0.0,
+    num_classes: int, dim: int, steps: int = 200, seed: int = 0, transport: bool = False, damping: float = 0.0
 ) -> torch.Tensor:
     """The papers' generator of centroids: charges that fly over the sphere. All positions (steps + 1, C, dim), float64.
 
     Starts at random points u with velocities v = 0. In each step
 
         F_m = Σ_n (u_m - u_n) / max(‖u_m - u_n‖, 0.01)³     repulsion as between charges in three dimensions, in any
-        u ← (u + v)/‖u + v‖,  v ← v + rate·F_t              F_t: the part of F along the sphere, at the old u
+        u ← (u + v)/‖u + v‖,  v ← v + 0.01·F_t              F_t: the part of F along the sphere, at the old u
 
-    without friction and always with 200 steps: where the charges are then, they still move (paper 003, and the authors'
-    CSAE code, which returns √dim times the points).
+    without friction: after the 200 steps of the authors the charges still move (paper 003, and the authors' CSAE code,
+    which returns √dim times the points).
 
-    transport: turn each velocity with the sphere: keep only its part along the sphere at the new point. The authors'
-        velocities are left as they are, and point out of the sphere more and more.
+    transport: keep only the part of each velocity along the sphere at the new point. The authors leave it as it is: it
+        points out of the sphere more and more.
     damping: share of the velocity that is lost in each step, 0 (the authors) to 1. With transport=True and damping=0.5
-        the charges come to rest; with transport and little damping they gain speed and never do, as each step pushes
-        with the force of the step before.
-
-    Keeps 8 (steps + 1) C dim bytes. Raises ValueError for arguments that do not fit.
+        the charges come to rest.
 
     >>> positions = charge_simulation(2, 3, transport=True, damping=0.5)
     >>> energy(positions[0]) > energy(positions[-1]) > 0.5  # on their way to opposite poles
@@ -124,7 +108,6 @@ def charge_simulation(
     """
     num_classes, dim = _check_size(num_classes, dim)
     steps = checks.whole("steps", steps, at_least=0)
-    rate = checks.positive("rate", rate)
     if checks.non_negative("damping", damping) > 1:
         raise ValueError(f"damping: got {damping!r}, expected at most 1")
     points = _random_points(num_classes, dim, torch.Generator().manual_seed(seed))
@@ -134,7 +117,7 @@ def charge_simulation(
     for step in range(steps):
         force = _tangential(_repulsion(points), points)
         points = torch.nn.functional.normalize(points + velocity, dim=1)
-        velocity = (1 - damping) * velocity + rate * force
+        velocity = (1 - damping) * velocity + RATE * force
         if transport:
             velocity = _tangential(velocity, points)
         positions[step + 1] = points
@@ -148,14 +131,8 @@ def _check_size(num_classes, dim):
     return num_classes, dim
 
 
-# The closed form
-
-
 def _simplices(number, dim):
-    """One regular simplex with `number` ≤ dim + 1 corners, or number - dim of them at right angles; in the first axes.
-
-    A simplex of n corners fills n - 1 dimensions, so k of them, with `number` corners in all, fill number - k.
-    """
+    """One regular simplex with `number` ≤ dim + 1 corners, or number - dim of them at right angles to each other."""
     count = max(1, number - dim)
     points = torch.zeros(number, dim, dtype=torch.float64)
     row = column = 0
@@ -166,7 +143,7 @@ def _simplices(number, dim):
 
 
 def _simplex(corners):
-    """A regular simplex (corners, corners - 1): cosines -1/(corners - 1), mean 0.
+    """A regular simplex (corners, corners - 1).
 
     Column k is, up to a factor, (1, …, 1, -k, 0, …, 0) with k ones: at right angles to the other columns and to
     (1, …, 1). All rows of such an orthonormal basis are equally long, and so are their differences.
@@ -186,9 +163,6 @@ def _rotation(dim, generator):
 def _random_points(number, dim, generator):
     """Points (number, dim), every point of the sphere equally likely."""
     return torch.nn.functional.normalize(torch.randn(number, dim, dtype=torch.float64, generator=generator), dim=1)
-
-
-# Charges
 
 
 def _minimize_energy(start):

@@ -1,9 +1,8 @@
-"""Checks of arguments: bad input raises ValueError, `name: got X, expected Y`.
+"""Checks of arguments: bad input raises ValueError, `name: got X, expected Y`. Checks of one value return it.
 
 Shapes and dtypes are known to Python, so checking them is free. Values (NaN, a label out of range) live on the device:
 to look at them from Python, a GPU would have to finish all its work first. On CUDA the value checks are therefore
-asynchronous asserts, which the GPU makes on its own time; other accelerators have none, and values are not checked
-there.
+asserts that the GPU makes on its own time; other accelerators have none, and values are not checked there.
 """
 
 import math
@@ -25,13 +24,8 @@ def embeddings_and_labels(
     """Checks a batch as every loss and metric takes it.
 
     embeddings: floating-point tensor (B, D), all values finite. labels: int64 tensor (B,) on the same device.
-    num_classes: if given, labels must lie in 0..num_classes-1. dim: if given, D must be it. names: what the caller
-        calls the two, for the message.
-    wait: look at the values on any device and raise ValueError, although a GPU has to be waited for (metrics, whose
-        result is read anyway).
-
-    Raises ValueError for a wrong type, shape, dtype or device, and for bad values on the CPU (or with wait=True). On
-    CUDA without wait, bad values fail an assert on the device.
+    num_classes: if given, labels must lie in 0..num_classes-1. dim: if given, D must be it. names: for the message.
+    wait: look at the values on any device, although a GPU has to be waited for (metrics, whose result is read anyway).
 
     >>> embeddings_and_labels(torch.zeros(2, 3), torch.tensor([0, 7]), num_classes=5)
     Traceback (most recent call last):
@@ -44,7 +38,7 @@ def embeddings_and_labels(
     label_vector(labels_name, labels)
     if len(labels) != len(embeddings):
         raise ValueError(f"{labels_name}: got {len(labels)} labels, expected {len(embeddings)}, one a row of {name}")
-    same_device(labels_name, labels, name, embeddings)
+    _same_device(labels_name, labels, name, embeddings)
     finite(name, embeddings, wait=wait)
     if num_classes is not None:
         in_range = (labels >= 0) & (labels < num_classes)
@@ -53,7 +47,7 @@ def embeddings_and_labels(
 
 
 def label_vector(name: str, value: torch.Tensor) -> None:
-    """Raises ValueError unless value is an int64 tensor (N,).
+    """Checks that value is an int64 tensor (N,).
 
     >>> label_vector("labels", torch.zeros(3))
     Traceback (most recent call last):
@@ -64,7 +58,7 @@ def label_vector(name: str, value: torch.Tensor) -> None:
 
 
 def matrix(name: str, value: torch.Tensor, shape: str = "(N, D)") -> None:
-    """Raises ValueError unless value is a floating-point tensor (N, D), or for shape="(..., D)" of any shape, D ≥ 1.
+    """Checks that value is a floating-point tensor (N, D), or for shape="(..., D)" of any shape, D ≥ 1.
 
     >>> matrix("points", torch.arange(3))
     Traceback (most recent call last):
@@ -77,7 +71,7 @@ def matrix(name: str, value: torch.Tensor, shape: str = "(N, D)") -> None:
 
 
 def second_matrix(name: str, value: torch.Tensor, first_name: str, first: torch.Tensor) -> None:
-    """Raises ValueError unless value is a matrix with as many columns as `first`, on the same device.
+    """Checks that value is a matrix with as many columns as `first`, on the same device.
 
     >>> second_matrix("b", torch.zeros(4, 3), "a", torch.zeros(4, 2))
     Traceback (most recent call last):
@@ -86,22 +80,11 @@ def second_matrix(name: str, value: torch.Tensor, first_name: str, first: torch.
     matrix(name, value)
     if first.shape[1] != value.shape[1]:
         raise ValueError(f"{name}: got {value.shape[1]} columns, expected {first.shape[1]} as in {first_name}")
-    same_device(name, value, first_name, first)
-
-
-def same_device(name: str, value: torch.Tensor, first_name: str, first: torch.Tensor) -> None:
-    """Raises ValueError unless the two tensors are on the same device.
-
-    >>> same_device("labels", torch.zeros(2, device="meta"), "embeddings", torch.zeros(2))
-    Traceback (most recent call last):
-    ValueError: labels: got a tensor on meta, expected one on cpu as embeddings
-    """
-    if first.device != value.device:
-        raise ValueError(f"{name}: got a tensor on {value.device}, expected one on {first.device} as {first_name}")
+    _same_device(name, value, first_name, first)
 
 
 def finite(name: str, value: torch.Tensor, *, wait: bool = False) -> None:
-    """Raises ValueError if the tensor holds NaN or infinity; on CUDA, unless wait is True, an assert on the device.
+    """Checks that a tensor holds neither NaN nor infinity. wait: as in embeddings_and_labels.
 
     >>> finite("x", torch.tensor([1.0, torch.inf]))
     Traceback (most recent call last):
@@ -113,7 +96,7 @@ def finite(name: str, value: torch.Tensor, *, wait: bool = False) -> None:
 
 
 def non_negative(name: str, value: float) -> float:
-    """Returns value as a float; raises ValueError unless it is a finite number of at least 0.
+    """Checks that value is a finite number of at least 0.
 
     >>> non_negative("margin", 1)
     1.0
@@ -124,7 +107,7 @@ def non_negative(name: str, value: float) -> float:
 
 
 def positive(name: str, value: float) -> float:
-    """Returns value as a float; raises ValueError unless it is a finite number above 0.
+    """Checks that value is a finite number above 0.
 
     >>> positive("scale", 30)
     30.0
@@ -135,7 +118,7 @@ def positive(name: str, value: float) -> float:
 
 
 def whole(name: str, value: int, *, at_least: int = 1) -> int:
-    """Returns value as an int; raises ValueError unless it is a whole number of at least `at_least`.
+    """Checks that value is a whole number of at least `at_least`.
 
     >>> whole("steps", 0)
     Traceback (most recent call last):
@@ -147,7 +130,7 @@ def whole(name: str, value: int, *, at_least: int = 1) -> int:
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> str:
-    """Returns value; raises ValueError unless it is among the allowed ones.
+    """Checks that value is among the allowed ones.
 
     >>> one_of("mining", "hardest", ("all", "hard"))
     Traceback (most recent call last):
@@ -167,6 +150,11 @@ def describe(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}".removeprefix("torch.")
     return f"{type(value).__name__} {value!r:.40}"
+
+
+def _same_device(name, value, first_name, first):
+    if first.device != value.device:
+        raise ValueError(f"{name}: got a tensor on {value.device}, expected one on {first.device} as {first_name}")
 
 
 def _require(condition: torch.Tensor, name: str, expected: str, wait: bool, found: Callable[[], object]) -> None:

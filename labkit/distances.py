@@ -13,17 +13,14 @@ from labkit.embeddings import l2
 def pairwise_distances(a: torch.Tensor, b: torch.Tensor | None = None, squared: bool = False) -> torch.Tensor:
     """The distance of every row of a to every row of b: result[i, j] = ‖a_i - b_j‖, or its square.
 
-    a: tensor (N, D). b: tensor (M, D) on the same device, or None for the distances within a.
-    squared: return d² instead of d.
-
-    Returns a tensor (N, M). Equal rows are at distance 0, and the gradient there is 0; elsewhere it is (a_i - b_j)/d.
+    a: tensor (N, D). b: tensor (M, D) on the same device, or None for the distances within a. Raises ValueError if they
+        are not. squared: return d² instead of d.
+    Returns a tensor (N, M). Equal rows are at distance 0, and the gradient there is 0.
 
     Up to two million numbers are subtracted one by one. For more, ‖a_i‖² + ‖b_j‖² - 2 a_i·b_j takes one matrix product,
     ten times as fast; but then d² is a small difference of large numbers. With r the distances of the rows from the
     mean, it is off by less than 1e-6·(r_i² + r_j²) in float32 (1e-14 in float64), and rows nearer than r/350 count as
     equal (r/10⁷).
-
-    Raises ValueError if a or b is not a floating-point matrix, or if they differ in D or in device.
 
     >>> pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     tensor([[0., 5.],
@@ -46,8 +43,7 @@ def pairwise_distances(a: torch.Tensor, b: torch.Tensor | None = None, squared: 
 def paired_distances(a: torch.Tensor, b: torch.Tensor, squared: bool = False) -> torch.Tensor:
     """The distance of every row of a to the same row of b: result[i] = ‖a_i - b_i‖, or its square.
 
-    a, b: tensors (N, D). Returns (N,). The gradient is 0 where d = 0.
-    Raises ValueError if a or b is not a floating-point matrix, or if their shapes differ.
+    a, b: tensors (N, D). Returns (N,). The gradient is 0 where d = 0. Raises ValueError if the shapes differ.
 
     >>> paired_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
     tensor([5.])
@@ -64,11 +60,10 @@ def paired_distances(a: torch.Tensor, b: torch.Tensor, squared: bool = False) ->
 def cosine_similarities(a: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
     """The cosine of every row of a with every row of b: result[i, j] = a_i·b_j / (‖a_i‖ ‖b_j‖).
 
-    a: tensor (N, D). b: tensor (M, D) on the same device, or None for the cosines within a.
-
+    a: tensor (N, D). b: tensor (M, D) on the same device, or None for the cosines within a. Raises ValueError if they
+        are not.
     Returns a tensor (N, M). A row of zeros has cosine 0 with everything, and gradient 0. Rounding may leave a cosine
     some 1e-7 (in float32) beyond ±1.
-    Raises ValueError if a or b is not a floating-point matrix, or if they differ in D or in device.
 
     >>> cosine_similarities(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.0000]])
@@ -89,12 +84,10 @@ def result_dtype(*tensors: torch.Tensor) -> torch.dtype:
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
-def _matrices(a: torch.Tensor, b: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _matrices(a, b):
     """Both matrices, checked, in the dtype of the result; b is a if it is None."""
     checks.matrix("a", a)
-    if b is None:
-        x = a.to(result_dtype(a))
-        return x, x
+    b = a if b is None else b
     checks.second_matrix("b", b, "a", a)
     dtype = result_dtype(a, b)
     return a.to(dtype), b.to(dtype)

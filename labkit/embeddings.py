@@ -1,8 +1,8 @@
 """Where embeddings may lie: on a sphere (l2) or in a ball (unit_range, unit_bounce) (lab 06).
 
-All three look at the length of every row of a tensor (..., D) and leave its direction as it is (unit_bounce may reverse
-it). They work for rows of any size: a row is divided by its largest entry before anything is squared, so that neither
-1e-30 nor 1e30 leaves float32. float16 and bfloat16 are computed in float32, and returned as they came.
+x: floating-point tensor (..., D), D ≥ 1, of rows of any size: neither 1e-30 nor 1e30 leaves float32.
+Returns a tensor of its shape and dtype; half precision is computed in float32. Raises ValueError if x is not such a
+tensor, holds NaN or infinity, or for another bad argument.
 """
 
 import math
@@ -15,12 +15,9 @@ from labkit import checks
 def l2(x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
     """Puts every row on the sphere of radius scale: scale·x/‖x‖.
 
-    x: floating-point tensor (..., D), D ≥ 1. scale: a number above 0. Returns the shape and dtype of x.
-
-    The zero row has no direction: it stays zero, with gradient 0 (dividing by ‖x‖ + 1e-12 instead would give it a
-    gradient of 1e12). So does a row without any normal floating-point number in it (below 1e-38 in float32). Can be
-    differentiated twice. Source: L2-constrained softmax (Ranjan, Castillo, Chellappa 2017), equation 7 of paper 000.
-    Raises ValueError if x is not such a tensor, holds NaN or infinity, or if scale is not a positive number.
+    The zero row has no direction: it stays zero, with gradient 0 (divided by ‖x‖ + 1e-12 it would have one of 1e12). So
+    does a row without any normal floating-point number in it (below 1e-38 in float32). Can be differentiated twice.
+    Source: L2-constrained softmax (Ranjan, Castillo, Chellappa 2017), equation 7 of paper 000.
 
     >>> l2(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), scale=10)
     tensor([[6., 8.],
@@ -34,13 +31,10 @@ def l2(x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
 def unit_range(x: torch.Tensor, radius: float = 1.0, grad: str = "true") -> torch.Tensor:
     """Projects every row into the ball of the radius: x·min(1, radius/‖x‖).
 
-    x: floating-point tensor (..., D), D ≥ 1. radius: a number above 0. Returns the shape and dtype of x.
     grad: outside the ball the Jacobian is (radius/‖x‖)(I - x̂x̂ᵀ): nothing pulls a row along its own direction ("true").
         With "detached" the norm counts as a constant, as in the authors' code, and the Jacobian is (radius/‖x‖)·I: not
         the derivative, but it still moves a row in and out.
-
     Source: Unit-Range of paper 000, equation 4, where ‖x‖² stands for the norm and the threshold is 1 for every radius.
-    Raises ValueError if x is not such a tensor, holds NaN or infinity, or for a bad radius or grad.
 
     >>> unit_range(torch.tensor([[3.0, 4.0], [0.3, 0.4]]))
     tensor([[0.6000, 0.8000],
@@ -55,8 +49,7 @@ def unit_range(x: torch.Tensor, radius: float = 1.0, grad: str = "true") -> torc
 def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce: str = "triangle") -> torch.Tensor:
     """Reflects every row within the ball of the radius: ρ(‖x‖)·x/‖x‖, where the length ρ runs to and fro.
 
-    x: floating-point tensor (..., D), D ≥ 1. radius: a number above 0, r below. Returns the shape and dtype of x.
-    bounce: what ρ does with a length ℓ; all three leave a row inside the ball as it is.
+    bounce: what ρ does with a length ℓ beyond the radius r.
         "triangle"  turns back at the sphere, passes the center, and turns back at the opposite side (ρ < 0), as the
                     text of paper 000 says: ℓ up to r, 2r - ℓ up to 3r, ℓ - 4r up to 5r, and so on, with period 4r.
         "authors"   their code: with k = ⌊ℓ/r⌋ ≥ 1 it is r - (ℓ - kr) for odd k, minus that for even k. It jumps by r
@@ -64,9 +57,7 @@ def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce
         "limit"     what their experiments ran: 2r - ℓ up to 2r, then 0, where no gradient brings a row back.
     grad: "true" is the Jacobian ρ'x̂x̂ᵀ + (ρ/ℓ)(I - x̂x̂ᵀ), whose singular values are at most 1 for "triangle"; "detached"
         takes ρ/ℓ for a constant, as the authors do: (ρ/ℓ)·I.
-
     Source: Unit-Bounce of paper 000, equations 5 and 6, which add a scalar to a vector and mix norm and squared norm.
-    Raises ValueError if x is not such a tensor, holds NaN or infinity, or for a bad radius, grad or bounce.
 
     >>> unit_bounce(torch.tensor([[0.5], [1.5], [2.5]])).T  # beyond 2 it comes out on the other side
     tensor([[ 0.5000,  0.5000, -0.5000]])
@@ -79,11 +70,7 @@ def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce
 
 
 class _Polar:
-    """The rows of x by length and direction, both differentiable unless detached (then ‖x‖ is a constant).
-
-    length(): ‖x‖, (..., 1). along(length): the rows brought to another length, a number or (..., 1); the zero row stays
-    0, with gradient 0.
-    """
+    """The rows of x by length, ‖x‖ (..., 1), a constant if detached, and direction, along which they get another."""
 
     def __init__(self, x, detached=False):
         # x̂ does not change when x is divided by a constant, so `largest` may be one; and ‖x‖ = largest·‖x/largest‖.
@@ -112,11 +99,11 @@ def _authors(length, radius):
     return torch.where(k % 2 == 1, back, -back)
 
 
-def _limit(length, radius):
-    return torch.relu(2 * radius - length)
-
-
-_BOUNCES = {"triangle": _triangle, "authors": _authors, "limit": _limit}
+_BOUNCES = {
+    "triangle": _triangle,
+    "authors": _authors,
+    "limit": lambda length, radius: torch.relu(2 * radius - length),
+}
 
 
 def _checked(x):

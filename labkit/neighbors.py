@@ -1,23 +1,25 @@
 """The nearest rows of many (labkit.evaluation)."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 
-from labkit.distances import pairwise_distances
-
-BLOCK = 2**23  # numbers that are held at a time
-SPARE = 32  # candidates more than are asked for
+BLOCK = 2**24  # distances that are held at a time: 128 MiB
+NUMBER = 2**29 - 1  # the bits of a float64 beyond the precision of float32: here they hold the number of a row
+HALF = 2**28  # added to the bits of a float64, it rounds what stands above them to the nearest
+STEP = 37  # a prime: labels often come in a period
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
     """Slices of `count` rows, so many at a time that a matrix of them with `width` columns is of bearable size.
 
-    >>> [(rows.start, rows.stop) for rows in blocks(3, width=2**22)]
-    [(0, 2), (2, 4)]
+    >>> [(rows.start, rows.stop) for rows in blocks(3, width=2**23)]
+    [(0, 2), (2, 3)]
     """
     size = max(BLOCK // max(width, 1), 1)
-    return (slice(start, start + size) for start in range(0, count, size))
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def nearest(
@@ -26,65 +28,63 @@ def nearest(
     """Finds the `depth` nearest reference rows of every query, nearest first; of equally near ones the lower index.
 
     query: (Q, D) floating point. reference: (N, D) on the same device. own: int64 (Q,), for each query a row of the
-        reference that does not count, itself. depth: at most N, or N - 1 with own.
+        reference that does not count, itself. depth: from 1 to N, or to N - 1 with own.
     Yields blocks of queries: a slice of them, and the indices int64 (n, depth).
 
-    Time grows as Q·N·D, and for a depth of hundreds as Q·depth·(D + log depth) too. One matrix product in float32 finds
-    `depth` + 32 candidates, whose distances are then computed and ordered in float64. Where rounding might have hidden
-    a nearer row, the query is compared with all rows in float64, which takes several times as long: so if many rows are
-    equal, or much nearer to each other than to the mean; and so beyond a depth of N/64. Distances that are equal in
-    float32 are equal.
+    Squared distances are computed in float64, and rounded to the precision of float32: what is equal then is equally
+    near. So are all rows that are nearer to a query than 2e-8·√(D + 2) of its distance from the mean of the reference.
+
+    Time grows as Q·N·D for one matrix product, which is most of it, and as Q·depth·log depth to order what was found.
+    Memory: 128 MiB, and twice the rows in float64.
 
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
     >>> [found.tolist() for _, found in nearest(rows, rows, 1, own=torch.arange(3))]
     [[[1], [0], [1]]]
     """
-    x, y = query.double(), reference.double()
-    center = y.mean(0)
-    x, y = x - center, y - center
-    wide, dim = depth + SPARE, x.shape[1]
-    quick = wide <= len(y) // 64 and torch.get_float32_matmul_precision() == "highest"
-    if quick:
-        x32, y32 = x.float(), y.float()
-        squares = y32.square().sum(1)
-        # A bound of the rounding error of ‖y‖² - 2 x·y, whatever the order of the sum, and of d² in float32.
-        largest = squares.max().sqrt()
-        reach = torch.linalg.vector_norm(x32, dim=1) + largest
-        error = torch.finfo(torch.float32).eps * reach * ((dim + 4) * largest + reach)
-    for rows in blocks(len(x), len(y)):
-        itself = None if own is None else own[rows, None]
-        if not quick:
-            yield rows, _nearest_of_all(x[rows], y, depth, itself)
-            continue
-        with torch.autocast(x.device.type, enabled=False):
-            rough = _without(itself, torch.addmm(squares, x32[rows], y32.T, alpha=-2))
-        rough, found = rough.topk(wide, largest=False)
-        parts = blocks(len(found), 8 * wide * dim)  # what fits into a processor's cache is computed three times as fast
-        d = [torch.linalg.vector_norm(x[rows][part, None] - y[found[part]], dim=2) for part in parts]
-        found = _in_order(found, torch.cat(d).float())[:, :depth]
-        unsure = ~(rough[:, -1] - rough[:, depth - 1] > 2 * error[rows])
-        if unsure.any():
-            found[unsure] = _nearest_of_all(x[rows][unsure], y, depth, None if own is None else itself[unsure])
-        yield rows, found
+    mean = reference.double().mean(0)  # about which the numbers are smallest, and lose the fewest digits
+    x, y = query.double() - mean, reference.double() - mean
+    x2, y2 = x.square().sum(1, keepdim=True), y.square().sum(1, keepdim=True)
+    zero = (x.shape[1] + 2) * 2**-51 * x2  # ‖x - y‖² may come out as this although x = y
+    x = torch.cat([-2 * x, x2, torch.ones_like(x2)], dim=1)
+    y = torch.cat([y, torch.ones_like(y2), y2], dim=1)  # x·y is now ‖x‖² - 2 x·y + ‖y‖²
+    held = x.new_empty(min(len(x), max(BLOCK // len(y), 1)), len(y))  # new memory for each block would double the time
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        for rows in blocks(len(x), len(y)):
+            squares = torch.mm(x[rows], y.T, out=held[: rows.stop - rows.start])
+            if own is not None:
+                squares.scatter_(1, own[rows, None], torch.inf)
+            if squares.device.type == "cpu":
+                parts = (np.array_split(numbers.numpy(), threads) for numbers in (squares, zero[rows]))
+                yield rows, torch.from_numpy(np.concatenate([*pool.map(_smallest, *parts, [depth] * threads)]))
+            else:
+                yield rows, _smallest_on_gpu(squares, zero[rows], depth)
 
 
-def _nearest_of_all(x, y, depth, itself):
-    d = _without(itself, pairwise_distances(x, y).float())
-    values, found = d.topk(min(depth + 1, len(y)), largest=False)
-    # Of rows that are equally near, topk takes any: where it had to choose, all are sorted.
-    chose = values[:, -1] == values[:, depth - 1]
-    found = _in_order(found[:, :depth], values[:, :depth])
-    if depth < len(y) and chose.any():
-        found[chose] = d[chose].sort(dim=1, stable=True).indices[:, :depth]
-    return found
+def _smallest(squares, zero, depth):
+    """Where the `depth` smallest numbers of each row (n, N) stand, in their order: (n, depth).
+
+    Bits of positive float64 numbers, read as integers, are in the order of the numbers. With its place instead of the
+    lowest bits, a number becomes a key that no other number has, and the sorted keys say all.
+    """
+    found = np.empty((len(squares), depth), np.int64)
+    rank = depth / STEP
+    rank = min(int(rank + 4 * rank**0.5) + 4, (squares.shape[1] - 1) // STEP)
+    for row, least, first in zip(squares, zero, found, strict=True):
+        # A sample tells up to where to look: nearly always the smallest numbers, and a few more, are below that.
+        end = np.maximum(np.partition(row[::STEP], rank)[rank], least).view(np.int64)
+        near = np.flatnonzero(row.view(np.int64) < ((end + HALF) & ~NUMBER) + HALF)  # all or none of what rounds alike
+        if len(near) < depth:
+            near = np.arange(len(row))
+        keys = (np.maximum(row[near], least).view(np.int64) + HALF) & ~NUMBER | near
+        keys.partition(depth - 1)
+        first[:] = keys[:depth]
+        first.sort()
+    return found & NUMBER
 
 
-def _without(itself, d):
-    """The distances, infinite for the query itself."""
-    return d if itself is None else d.scatter_(1, itself, torch.inf)
-
-
-def _in_order(found, d):
-    """Indices (n, k), of rows at the distances d, in the order of the distances, and equal ones in their own."""
-    found, place = found.sort(dim=1)
-    return found.gather(1, d.gather(1, place).sort(dim=1, stable=True).indices)
+def _smallest_on_gpu(squares, zero, depth):
+    """The same on a GPU, which sorts all numbers as fast as it would look for these."""
+    places = torch.arange(squares.shape[1], device=squares.device)
+    keys = (squares.clamp(min=zero).view(torch.int64) + HALF) & ~NUMBER | places
+    return keys.topk(depth, largest=False).values & NUMBER

@@ -1,4 +1,4 @@
-"""Verification: are these two of one class? Scored by the distance of pairs (labkit.evaluation has it too)."""
+"""Verification: are these two of one class? Scored by the distance of pairs (part of labkit.evaluation)."""
 
 import random
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ from labkit.distances import paired_distances
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """How well a threshold on the distance tells pairs of one class from pairs of two; made by verification().
+    """How well a threshold on the distance tells pairs of one class from pairs of two: the result of `verification`.
 
-    fpr, tpr: float64 arrays, the shares of different and of same pairs accepted at each of the thresholds (ascending
-        distances; the first, -inf, accepts nothing). This is the ROC curve.
+    fpr, tpr: the ROC curve, the shares of different and of same pairs accepted at each of the thresholds (ascending
+        distances; the first, -inf, accepts nothing).
     auc: the area under it: how often a same pair is closer than a different pair, a tie counting ½.
     eer: the equal error rate, where the curve, straight between its points, crosses fpr = 1 - tpr.
-    best_threshold: has the highest accuracy on these pairs; halfway to the next larger distance, and the lowest where
-        several are best.
+    best_threshold: has the highest accuracy on these pairs, the lowest if several have; halfway to the next distance.
 
     >>> verification(torch.zeros(4, 1), torch.tensor([[1.0], [2.0], [3.0], [5.0]]), torch.tensor([True, False] * 2))
     Verification(auc=0.75, eer=0.5, best_threshold=1.5)
@@ -43,8 +42,7 @@ class Verification:
 def verification(a: Tensor, b: Tensor, same: Tensor) -> Verification:
     """Scores pairs by distance: the pair (a_i, b_i) is accepted, as of one class, if ‖a_i - b_i‖ ≤ threshold.
 
-    a, b: (N, D). same: bool (N,), True for the pairs of one class. Returns Verification.
-    Raises ValueError also unless there are both same and different pairs.
+    a, b: (N, D). same: bool (N,), True for the pairs of one class. Raises ValueError also unless both kinds occur.
 
     >>> verification(torch.zeros(2, 1), torch.tensor([[1.0], [2.0]]), torch.tensor([True, False])).auc
     1.0
@@ -59,22 +57,12 @@ def verification(a: Tensor, b: Tensor, same: Tensor) -> Verification:
     tpr, fpr = accepted_same / positives, accepted_different / negatives
     thresholds = np.append(-np.inf, values)
     best = int(np.argmax(accepted_same - accepted_different))  # right decisions: these, and all the negatives
-    return Verification(
-        fpr=fpr,
-        tpr=tpr,
-        thresholds=thresholds,
-        auc=float(np.trapezoid(tpr, fpr)),
-        eer=_equal_error_rate(fpr, 1 - tpr),
-        best_threshold=float(thresholds[best : best + 2].mean()),
-    )
-
-
-def _equal_error_rate(fpr, fnr):
-    after = int(np.argmax(fpr >= fnr))  # at least 1: the curve starts with fpr 0 and fnr 1
-    before = after - 1
-    gap = fnr - fpr
-    share = gap[before] / (gap[before] - gap[after])
-    return float(fpr[before] + share * (fpr[after] - fpr[before]))
+    gap = 1 - tpr - fpr  # falls from 1 to -1
+    after = int(np.argmax(gap <= 0))
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    eer = float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
+    auc, threshold = float(np.trapezoid(tpr, fpr)), float(thresholds[best : best + 2].mean())
+    return Verification(fpr, tpr, thresholds, auc, eer, threshold)
 
 
 def _pairs(a, b, same):
@@ -92,10 +80,9 @@ def _pairs(a, b, same):
 def verification_pairs(labels: Tensor, num_pairs: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Draws pairs of rows for verification: num_pairs // 2 with the same label, the others with different labels.
 
-    labels: int64 (N,). No pair of rows is drawn twice, and all of a kind are equally likely. The same seed draws the
-        same pairs.
+    labels: int64 (N,). num_pairs: at least 2. No pair is drawn twice, and all of a kind are equally likely.
     Returns i and j (int64) and same (bool), each (num_pairs,) on the device of labels, the same pairs first.
-    Raises ValueError if num_pairs is below 2 or the labels do not have as many pairs of a kind.
+    Raises ValueError also if the labels do not have as many pairs of a kind.
 
     >>> i, j, same = verification_pairs(torch.tensor([0, 0, 1]), num_pairs=3)
     >>> same, {(0, 1), (0, 2), (1, 2)} == {tuple(sorted(pair)) for pair in zip(i.tolist(), j.tolist())}
@@ -106,13 +93,11 @@ def verification_pairs(labels: Tensor, num_pairs: int, seed: int = 0) -> tuple[T
     # With the rows sorted by class, the partners after a row are first those of its class, then those of other classes.
     sorted_labels, row = labels.cpu().sort(stable=True)
     class_end = torch.searchsorted(sorted_labels, sorted_labels, right=True)
-    all_end = torch.full_like(class_end, len(row))
-    generator = random.Random(seed)
-    num_same = num_pairs // 2
-    same_pairs = _draw_pairs(torch.arange(len(row)) + 1, class_end, num_same, "same", generator)
-    different_pairs = _draw_pairs(class_end, all_end, num_pairs - num_same, "different", generator)
-    i, j = row[torch.cat([same_pairs, different_pairs], dim=1)].to(labels.device)
-    return i, j, torch.arange(num_pairs, device=labels.device) < num_same
+    generator, half = random.Random(seed), num_pairs // 2
+    same = _draw_pairs(torch.arange(len(row)) + 1, class_end, half, "same", generator)
+    different = _draw_pairs(class_end, torch.full_like(class_end, len(row)), num_pairs - half, "different", generator)
+    i, j = row[torch.cat([same, different], dim=1)].to(labels.device)
+    return i, j, torch.arange(num_pairs, device=labels.device) < half
 
 
 def _draw_pairs(start, end, count, kind, generator):

@@ -43,9 +43,34 @@ def test_one_version_of_each_package_for_all_platforms():
 
 
 def test_no_file_of_the_environment_holds_an_address_or_an_index():
-    for name in ("requirements.txt", "environment.yml", "pyproject.toml", "lab.py", ".ci/run"):
+    for name in (
+        "requirements.txt",
+        "requirements.lock",
+        "installer.lock",
+        "environment.yml",
+        "pyproject.toml",
+        "lab.py",
+        ".ci/run",
+    ):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"://|index|find.links|^-[fi] ", text, re.MULTILINE), name
+
+
+def locked(name):
+    """Requirement -> its hashes, as a file with hashes has them."""
+    entries = re.split(r"\n(?=\S)", (ROOT / name).read_text(encoding="utf-8").replace("\\\n", "\n").strip())
+    return {first.strip(): [line.strip() for line in rest] for first, *rest in map(str.splitlines, entries)}
+
+
+def test_what_is_installed_by_hash_is_what_is_pinned():
+    """requirements.lock has every line of requirements.txt, and what torch brings on Linux; each with its hashes."""
+    lock = locked("requirements.lock")
+    assert set(lines()) <= set(lock)
+    assert not [line for line in set(lock) - set(lines()) if not BROUGHT_BY_TORCH.match(line)]
+    installer = locked("installer.lock")
+    assert [Requirement(line).name for line in installer] == ["uv"]
+    every = [*lock.values(), *installer.values()]
+    assert all(hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes) for hashes in every)
 
 
 def test_the_pins_lie_in_the_declared_ranges():

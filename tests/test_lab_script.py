@@ -18,9 +18,9 @@ Version = namedtuple("Version", "major minor micro")
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    """lab.py as a module whose root is an empty folder with a requirements.txt, and that installs nothing."""
+    """lab.py as a module whose root is an empty folder with a requirements.lock, and that installs nothing."""
     shutil.copy(ROOT / "lab.py", tmp_path / "lab.py")
-    (tmp_path / "requirements.txt").write_text("torch==1\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("torch==1\n", encoding="utf-8")
     spec = importlib.util.spec_from_file_location("lab_under_test", tmp_path / "lab.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -47,7 +47,7 @@ def test_set_up_once_then_quick(lab):
     assert not lab.is_ready()
     lab.set_up()
     assert lab.is_ready()
-    assert [arguments[0] for arguments in lab.installs] == ["-r", "--no-deps"]
+    assert [arguments[0] for arguments in lab.installs] == ["--require-hashes", "--no-deps"]
     lab.set_up()
     assert len(lab.installs) == 2
 
@@ -64,7 +64,7 @@ def test_a_broken_or_outdated_set_up_is_noticed_and_mended(lab, harm):
     elif harm == "python":
         lab.PYTHON.unlink()
     elif harm == "requirements":
-        lab.REQUIREMENTS.write_text("torch==2\n", encoding="utf-8")
+        lab.LOCK.write_text("torch==2\n", encoding="utf-8")
     elif harm == "moved":
         lab.ROOT = lab.ROOT.parent
     assert not lab.is_ready()
@@ -147,7 +147,7 @@ def outdated(lab):
     """A finished set-up with a file of the user's, then other requirements."""
     lab.set_up()
     (lab.VENV / "mine.txt").write_text("mine", encoding="utf-8")
-    lab.REQUIREMENTS.write_text("torch==2\n", encoding="utf-8")
+    lab.LOCK.write_text("torch==2\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("fault", ["no network", "no environment"])
@@ -214,7 +214,7 @@ def test_a_linked_venv_stays_a_link(lab, tmp_path):
     lab.VENV.symlink_to(place)
     lab.set_up()
     assert lab.is_ready() and lab.VENV.is_symlink() and (place / lab.STAMP.name).exists()
-    lab.REQUIREMENTS.write_text("torch==2\n", encoding="utf-8")
+    lab.LOCK.write_text("torch==2\n", encoding="utf-8")
     lab.set_up()
     assert lab.is_ready() and lab.VENV.is_symlink() and [path.name for path in place.parent.iterdir()] == ["big"]
 
@@ -227,7 +227,7 @@ def test_pip_is_the_fallback_for_uv(tmp_path, monkeypatch):
 
     def call(command):
         calls.append(command)
-        return 1 if "uv" in command or lab.UV in command else 0
+        return 1 if "uv" in command or str(lab.INSTALLER) in command else 0
 
     monkeypatch.setattr(lab.subprocess, "call", call)
     assert lab.install("-r", "requirements.txt")

@@ -11,21 +11,13 @@ class CenterLoss(torch.nn.Module):
 
         ½ · mean_i [‖x_i - c_yi‖ - radius]₊²
 
-    (Wen, Zhang, Li, Qiao 2016, equation 2, as a mean over the batch). With radius 0 this is half the squared distance.
-    With a radius, embeddings within it are left alone; the distance in the hinge is not squared (paper 000, equation 9,
-    which compares a squared distance with an unsquared radius, put right).
+    (Wen, Zhang, Li, Qiao 2016, equation 2, as a mean over the batch; paper 000, equation 9, which compares a squared
+    distance with an unsquared radius). Alone it is least when all embeddings are equal: use it beside a loss that keeps
+    the classes apart.
 
-    The centers are no parameters. They follow the embeddings by the paper's own rule (equation 4), in `update`:
-
-        c_j ← c_j - rate · Σ_{i: y_i = j} (c_j - x_i) / (1 + n_j),      n_j: how many rows of the batch have label j
-
-    So the weight of this loss in a sum (the paper's λ; see WeightedSum) does not change how fast the centers move.
-    Alone, the loss is least when all embeddings are equal: use it beside a loss that keeps the classes apart.
-
-    num_classes, dim: number of classes C and length D of an embedding. rate: the paper's α, default 0.5, between 0 and
-        1. radius: default 0, at least 0.
-
-    The buffer `centers` (C, D) starts at zero, so that all processes start from the same.
+    num_classes, dim: number of classes C and length D of an embedding. rate: of `update`, the paper's α, default 0.5,
+        between 0 and 1. radius: embeddings within it are left alone, default 0.
+    centers: a buffer (C, D), at first 0.
 
     >>> loss, points, labels = CenterLoss(num_classes=2, dim=2), torch.tensor([[3.0, 4.0]]), torch.tensor([1])
     >>> loss(points, labels)
@@ -47,21 +39,20 @@ class CenterLoss(torch.nn.Module):
         self.register_buffer("centers", torch.zeros(num_classes, dim))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
-        own_centers = self.centers[labels]
         if self.radius == 0:
-            squares = paired_distances(embeddings, own_centers, squared=True)
+            squares = paired_distances(embeddings, self.centers[labels], squared=True)
         else:
-            squares = torch.relu(paired_distances(embeddings, own_centers) - self.radius).square()
+            squares = torch.relu(paired_distances(embeddings, self.centers[labels]) - self.radius).square()
         return squares.sum() / 2 / max(len(labels), 1)
 
     @torch.no_grad()
     def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
-        """Moves the centers of the classes that occur in the batch; the others stay.
+        """Moves the centers of the classes in the batch, whatever weight the loss has in a sum (equation 4):
 
-        In several processes every one must give the whole batch, as `fit` does; the centers of the first process then
-        are everybody's, so that rounding cannot set them apart.
+            c_j ← c_j - rate · Σ_{i: y_i = j} (c_j - x_i) / (1 + n_j),      n_j: how many rows have label j
+
+        In several processes every one must give the whole batch, as `fit` does.
         """
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
         difference = self.centers[labels] - embeddings.to(self.centers.dtype)
@@ -69,8 +60,5 @@ class CenterLoss(torch.nn.Module):
         ones = torch.ones_like(difference[:, :1])  # not bincount, for which a GPU would be waited for
         counts = torch.zeros_like(self.centers[:, :1]).index_add_(0, labels, ones)
         self.centers -= self.rate * pull / (1 + counts)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if torch.distributed.is_available() and torch.distributed.is_initialized():  # or rounding sets them apart
             torch.distributed.broadcast(self.centers, src=0)
-
-    def extra_repr(self) -> str:
-        return f"num_classes={self.num_classes}, dim={self.dim}, rate={self.rate}, radius={self.radius}"

@@ -1,4 +1,4 @@
-"""The circle loss, and the unified pair loss that it grew from (lab 07)."""
+"""The circle loss (lab 07)."""
 
 import torch
 from torch.nn.functional import softplus
@@ -14,15 +14,11 @@ class CircleLoss(torch.nn.Module):
 
         α_p = [1 + m - s_p]₊    Δ_p = 1 - m         α_n = [s_n + m]₊    Δ_n = m
 
-    for every anchor of the batch that has a positive and a negative; the mean over these (Sun et al. 2020, equations 6
-    to 8; paper 001 lost the minus sign before γ α_p). The weights α are constants to the gradient, as in the paper's
-    own gradient (equation 10). With one positive and one negative the loss is softplus(γ(s_n² + (1 - s_p)² - 2m²)): it
-    decides on a circle of radius √2·m.
+    The mean over the anchors that have a positive and a negative (Sun et al. 2020, equations 6 to 8; paper 001 lost the
+    minus sign before γ α_p). The weights α are constants to the gradient, as in equation 10.
 
     margin: m, default 0.25, at least 0. gamma: γ, default 256, above 0. Sun et al. take m = 0.25, γ = 256 for faces,
         and m = 0.4, γ = 80 for retrieval. Values of 20 to 300 are normal for this loss.
-    weighting: "circle", or "none" for the paper's unified pair loss (equation 1), softplus(log ΣΣ exp(γ(s_n - s_p +
-        m))), which weighs all pairs alike; as γ grows, 1/γ of it tends to the triplet loss of the hardest pairs.
 
     O(B²) time and memory. Embeddings need not have unit length: only their directions count.
 
@@ -31,21 +27,16 @@ class CircleLoss(torch.nn.Module):
     tensor(3.1237)
     """
 
-    def __init__(self, margin: float = 0.25, gamma: float = 256.0, weighting: str = "circle"):
+    def __init__(self, margin: float = 0.25, gamma: float = 256.0):
         super().__init__()
         self.margin = checks.non_negative("margin", margin)
         self.gamma = checks.positive("gamma", gamma)
-        self.weighting = checks.one_of("weighting", weighting, ("circle", "none"))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels)
         s, m = cosine_similarities(embeddings), self.margin
-        if self.weighting == "circle":
-            of_positive = (1 + m - s).detach().relu() * (1 - m - s)
-            of_negative = (s + m).detach().relu() * (s - m)
-        else:
-            of_positive, of_negative = m - s, s
+        of_positive = (1 + m - s).detach().relu() * (1 - m - s)
+        of_negative = (s + m).detach().relu() * (s - m)
         negative = labels[:, None] != labels[None, :]
         positive = (~negative).fill_diagonal_(False)
         # Not -inf for what is left out: of a row without any partner, logsumexp and its gradient would be NaN.
@@ -56,6 +47,3 @@ class CircleLoss(torch.nn.Module):
         anchors = (positive.any(1) & negative.any(1)).sum()
         # From the threshold on torch takes z for softplus(z), with slope 1: at its default, 20, that is off by 2e-9.
         return softplus(join_positive + join_negative, threshold=40).sum() / anchors.clamp(min=1)
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, gamma={self.gamma}, weighting={self.weighting!r}"

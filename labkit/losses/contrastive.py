@@ -14,9 +14,9 @@ class ContrastiveLoss(torch.nn.Module):
         ½ d²              if both have the same label,
         ½ [margin - d]₊²  if not,
 
-    with d the Euclidean distance of the two embeddings (Hadsell, Chopra, LeCun 2006, equations 1 and 4). Every pair
-    counts, also one that adds 0; pytorch-metric-learning's loss of the same name is another one, with linear hinges.
-    Two rows in the same place have no direction to be pushed in: their gradient is 0 even if their labels differ.
+    with d the Euclidean distance (Hadsell, Chopra, LeCun 2006, equations 1 and 4). Every pair counts, also one that
+    adds 0; pytorch-metric-learning's loss of the same name is another one, with linear hinges. Two rows in the same
+    place have no direction to be pushed in: their gradient is 0.
 
     margin: distance from which on two classes push each other no more, default 1, at least 0.
 
@@ -30,13 +30,9 @@ class ContrastiveLoss(torch.nn.Module):
         self.margin = checks.non_negative("margin", margin)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels)
         d = pairwise_distances(embeddings)
         same = labels[:, None] == labels[None, :]
         # How far each pair is from where it should be. The matrix holds every pair twice, and the diagonal adds 0.
         error = torch.where(same, d, (self.margin - d).relu())
         return error.square().sum() / 2 / max(len(labels) * (len(labels) - 1), 1)
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}"

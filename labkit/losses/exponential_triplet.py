@@ -8,38 +8,31 @@ import torch
 
 from labkit import checks
 from labkit.distances import pairwise_distances
-from labkit.embeddings import l2
 
 
 class ExponentialTripletLoss(torch.nn.Module):
     """Keeps every class within a small diameter, and every two classes half of the largest distance apart.
 
-    Every distance of two rows is divided by the largest one that there can be, d_max; call it p for a pair of one
-    class (i < j), q for a pair of two classes. With the diameter c_n = overlap/num_classes that a class may have, and
-    the barrier φ(t) = -log(1 - t),
+    Every distance of two rows is divided by the largest that there can be, 2·radius; call it p for a pair of one class,
+    q for a pair of two classes. With the diameter c_n = overlap/num_classes that a class may have, and the barrier
+    φ(t) = -log(1 - t),
 
         reduction="pair"   positive_weight·mean φ([p - c_n]₊/(1 - c_n)) + negative_weight·mean φ([½ - q]₊/½)
         reduction="batch"  positive_weight·φ(mean [p - c_n]₊/(1 - c_n)) + negative_weight·φ(mean [½ - q]₊/½)
 
     where the first mean is over all positive pairs, the second over all negative ones. "pair" weights a pair by
     1/(1 - t), the more the worse it is, as the text of the paper says; "batch" is the authors' code, where all active
-    pairs of one kind have the same weight, and is never larger. Positives are compared with a constant and negatives
-    with another: despite its name, the loss knows no triplets. It is 0 where no p is above c_n and no q below ½.
+    pairs of one kind have the same weight. Despite its name, the loss knows no triplets.
 
-    num_classes: how many classes there are, K; labels lie in 0..K-1.
-    overlap: the coefficient c_o of the paper, default 1.5, 0 ≤ overlap < num_classes. At most K/2 makes sense: beyond,
-        c_n > ½, and a warning says so.
+    num_classes: how many classes there are, K.
+    overlap: the coefficient c_o of the paper, default 1.5, at least 0, below K; beyond K/2, where c_n > ½, a warning
+        says so.
     radius: the radius of the ball or sphere in which the embeddings lie, c_s, default 1 (labkit.embeddings).
     positive_weight, negative_weight: C_pos and C_neg, default 1, at least 0.
-    distance: "euclidean" ‖x - y‖ with d_max = 2·radius; "squared" ‖x - y‖² with d_max = (2·radius)²; "cosine"
-        1 - cos(x, y) with d_max = 2 for any radius, where a zero row has cosine 0 to every other.
-    delta: the barrier goes on as its tangent from t = 1 - delta; see `barrier`.
-
-    Embeddings farther apart than d_max are allowed. Two rows in the same place have no direction to be pushed in: their
-    gradient is 0.
+    delta: where the barrier goes over to its tangent; see `barrier`.
 
     Source: paper 000, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
-    diameter of equation 3 is overlap·d_max/num_classes.
+    diameter of equation 3 is overlap·2·radius/num_classes.
 
     >>> points, labels = torch.tensor([[0.0], [1.0], [0.4]]), torch.tensor([3, 3, 0])
     >>> ExponentialTripletLoss(num_classes=4, overlap=1)(points, labels)  # p = 0.5, q = 0.2 and 0.3, c_n = 0.25
@@ -54,7 +47,6 @@ class ExponentialTripletLoss(torch.nn.Module):
         positive_weight: float = 1.0,
         negative_weight: float = 1.0,
         reduction: str = "pair",
-        distance: str = "euclidean",
         delta: float = 1e-2,
     ):
         super().__init__()
@@ -76,13 +68,11 @@ class ExponentialTripletLoss(torch.nn.Module):
         self.positive_weight = checks.non_negative("positive_weight", positive_weight)
         self.negative_weight = checks.non_negative("negative_weight", negative_weight)
         self.reduction = checks.one_of("reduction", reduction, ("pair", "batch"))
-        self.distance = checks.one_of("distance", distance, ("euclidean", "squared", "cosine"))
         self.delta = _checked_delta(delta)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar. A kind of pair that the batch lacks adds 0."""
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes)
-        d = self._normalized_distances(embeddings)
+        d = pairwise_distances(embeddings) / (2 * self.radius)
         same = labels[:, None] == labels[None, :]
         # How far each pair is from where it should be. The matrix holds every pair twice, and the diagonal adds 0.
         t = torch.where(same, (d - self.diameter) / (1 - self.diameter), (0.5 - d) / 0.5).relu()
@@ -96,34 +86,12 @@ class ExponentialTripletLoss(torch.nn.Module):
             pull, push = barrier(pull, self.delta), barrier(push, self.delta)
         return self.positive_weight * pull + self.negative_weight * push
 
-    def _normalized_distances(self, embeddings):
-        """d/d_max for all pairs of rows."""
-        if self.distance == "euclidean":
-            return pairwise_distances(embeddings) / (2 * self.radius)
-        if self.distance == "squared":
-            return pairwise_distances(embeddings, squared=True) / (2 * self.radius) ** 2
-        if embeddings.dtype != torch.float64:
-            embeddings = embeddings.float()  # l2 would round its result to half precision
-        rows = l2(embeddings)
-        # 1 - cos = ½‖x̂ - ŷ‖², where nothing cancels if x̂ and ŷ are nearly equal; for each zero row, ½ is missing.
-        missing = (rows == 0).all(dim=1) / 2
-        d = pairwise_distances(rows, squared=True) / 2 + missing[:, None] + missing[None, :]
-        return d.fill_diagonal_(0) / 2
-
-    def extra_repr(self) -> str:
-        return (
-            f"num_classes={self.num_classes}, overlap={self.overlap}, radius={self.radius}, "
-            f"positive_weight={self.positive_weight}, negative_weight={self.negative_weight}, "
-            f"reduction={self.reduction!r}, distance={self.distance!r}, delta={self.delta}"
-        )
-
 
 def barrier(t: torch.Tensor, delta: float = 1e-2) -> torch.Tensor:
     """φ(t) = -log(1 - t) up to t = 1 - delta, then its tangent there: -log(delta) + (t - (1 - delta))/delta.
 
-    t: floating-point tensor of any shape, usually from 0 on; elementwise. delta: where the tangent takes over, between
-        0 and 1; no slope is steeper than 1/delta. Continuous with its first derivative, finite for every finite t: the
-        authors' log(1 - t + 1e-20) has slope 1e20 at t = 1 in float64, and is NaN beyond.
+    t: floating-point tensor of any shape. delta: between 0 and 1; no slope is steeper than 1/delta, while the authors'
+        log(1 - t + 1e-20) has slope 1e20 at t = 1 in float64, and is NaN beyond.
     Raises ValueError if t is no such tensor or delta is not between 0 and 1.
 
     >>> barrier(torch.tensor([0.0, 0.5, 1.0]))  # 0, log 2, and on the tangent log 100 + 1

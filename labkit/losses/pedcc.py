@@ -13,18 +13,17 @@ class PEDCCLoss(torch.nn.Module):
 
         L = AM(s, m; P) + weight · [ (M + ε)^(1/root) - ε^(1/root) ]         M = mean_i ½‖x̂_i - p_yi‖²,  ε = 1e-6
 
-    AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight. With unit vectors
-    ½‖x̂ - p‖² = 1 - cos θ, between 0 and 2 (paper 003, equations 7 to 9; its equation 8 sums over the batch, which would
-    make the weight depend on the batch size).
+    AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight (paper 003, equations 7
+    to 9; its equation 8 sums over the batch, which would make the weight depend on the batch size).
 
     centroids: (C, D) floating point, rows of length 1, such as labkit.centroids.evenly_distributed gives.
     margin: m, default 0.35. scale: s, default 7.5. With small scales the loss has a high floor, even for perfect
         embeddings: log(1 + (C-1)·exp(-s (C/(C-1) - m))), 0.53 for C = 100.
     root: the paper's n, a whole number, default 1. ε keeps the slope finite at M = 0.
     weight: of the second term, the paper's λ, default 1, at least 0.
-    learnable: False, and the centroids are a buffer; True, and they are a parameter, which `update` brings back to
-        length 1. Let the optimizer hold it without weight decay and momentum.
-    normalize: True, and the second term has x̂; False, and it has x itself.
+    learnable: whether the centroids are a parameter, which `update` brings back to length 1, or a buffer. Let the
+        optimizer hold it without weight decay and momentum.
+    normalize: whether the second term has x̂, or x itself.
 
     >>> loss = PEDCCLoss(torch.eye(2), margin=0, scale=1)
     >>> loss(torch.tensor([[0.0, 5.0]]), torch.tensor([0]))  # log(1 + e), and ½‖(0, 1) - (1, 0)‖² = 1
@@ -63,7 +62,6 @@ class PEDCCLoss(torch.nn.Module):
             self.register_buffer("centroids", centroids)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         num_classes, dim = self.centroids.shape
         checks.embeddings_and_labels(embeddings, labels, num_classes=num_classes, dim=dim)
         x = embeddings.to(result_dtype(embeddings))
@@ -71,8 +69,6 @@ class PEDCCLoss(torch.nn.Module):
             return self.scores(x).sum()
         cosines = cosine_similarities(x, self.centroids)
         angular = margin_loss(lambda cosine: cosine - self.margin, self.scale, cosines, labels)
-        if self.weight == 0:
-            return angular
         mean = self.mean_distance(x, labels)
         return angular + self.weight * ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
 
@@ -96,10 +92,3 @@ class PEDCCLoss(torch.nn.Module):
         """How far each centroid has been learned away from where it started: the angle in degrees, (C,)."""
         chord = paired_distances(l2(self.centroids), l2(self.start))
         return 2 * torch.rad2deg(torch.asin((chord / 2).clamp(max=1)))
-
-    def extra_repr(self) -> str:
-        classes, dim = self.centroids.shape
-        return (
-            f"num_classes={classes}, dim={dim}, margin={self.margin}, scale={self.scale}, root={self.root}, "
-            f"weight={self.weight}, learnable={self.learnable}, normalize={self.normalize}"
-        )

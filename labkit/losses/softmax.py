@@ -10,11 +10,8 @@ With θ_j the angle between the embedding x and the weight row w_j, and y the la
     AMSoftmaxLoss     f_j = s cos θ_j                                       s (cos θ_y - m)
     ArcFaceLoss       f_j = s cos θ_j                                       s cos(θ_y + m)
 
-The last four are one loss, `margin_loss`: only the target, which stands in the place of the label's cosine, and the
-length in front change. The margin makes the label's score smaller than it is, so that the embedding must be nearer to
-its own row than softmax alone asks for.
-
-num_classes: C, the number of classes. dim: D, the length of an embedding.
+The last four are one loss, `margin_loss`: only the target, instead of the label's cosine, and the length in front
+change. num_classes: C, the number of classes. dim: D, the length of an embedding.
 """
 
 import math
@@ -46,7 +43,6 @@ class SoftmaxLoss(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(num_classes))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
         x = embeddings.to(result_dtype(embeddings))
         return self.loss_of(x, labels) if len(labels) else self.scores(x).sum()
@@ -61,15 +57,11 @@ class SoftmaxLoss(torch.nn.Module):
         """The loss of a batch that is not empty."""
         return cross_entropy(self.scores(embeddings), labels)
 
-    def extra_repr(self) -> str:
-        names = ("num_classes", "dim", "margin", "scale", "annealing")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in names if hasattr(self, name))
-
 
 class HingeLoss(SoftmaxLoss):
     """The multi-class hinge on a linear layer with bias: mean_i 1/C Σ_{j≠y} [margin - f_y + f_j]₊.
 
-    (Weston and Watkins 1999, as torch.nn.MultiMarginLoss has it.) margin: default 1, above 0.
+    margin: default 1, above 0. Source: Weston and Watkins 1999, as torch.nn.MultiMarginLoss has it.
 
     >>> HingeLoss(num_classes=10, dim=2)(torch.zeros(4, 2), torch.arange(4)).detach()  # nine hinges of 1
     tensor(0.9000)
@@ -88,8 +80,8 @@ class L2SoftmaxLoss(SoftmaxLoss):
 
     scale: above 0. Where it is small the loss has a high floor; `smallest_scale` tells what a wanted probability takes.
 
-    >>> L2SoftmaxLoss(num_classes=10, dim=2, scale=8)
-    L2SoftmaxLoss(num_classes=10, dim=2, scale=8.0)
+    >>> L2SoftmaxLoss(num_classes=10, dim=2, scale=8).scores(torch.zeros(1, 2)).shape
+    torch.Size([1, 10])
     """
 
     def __init__(self, num_classes: int, dim: int, scale: float):
@@ -101,10 +93,9 @@ class L2SoftmaxLoss(SoftmaxLoss):
 
 
 def smallest_scale(num_classes: int, probability: float = 0.9) -> float:
-    """The scale from which softmax can give the label this probability: log(p (C - 2) / (1 - p)).
+    """The scale from which softmax on unit rows can give the label this probability: log(p (C - 2)/(1 - p)).
 
-    A lower bound for unit weight rows that spread evenly (Ranjan et al. 2017). C of at least 3.
-    Raises ValueError for a probability that is not between 0 and 1.
+    num_classes: C, at least 3. probability: p, between 0 and 1. Source: Ranjan et al. 2017.
 
     >>> round(smallest_scale(10), 2)
     4.28
@@ -158,7 +149,7 @@ def additive_angle(cosine: torch.Tensor, margin: float = 0.5) -> torch.Tensor:
 def margin_loss(
     target: Callable, front: float | torch.Tensor, cosines: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """The cross entropy of front·cosines, with target(cosine) in the place of the label's cosine.
+    """The cross entropy of front·cosines, with target(cosine) instead of the label's cosine.
 
     target: a function of a tensor. front: a number, or a tensor that fits. cosines: (B, C). labels: (B,), B at least 1.
 
@@ -170,7 +161,7 @@ def margin_loss(
 
 
 class MarginSoftmaxLoss(SoftmaxLoss):
-    """`margin_loss` with one learned row a class, no bias.
+    """`margin_loss` with one learned row for each class, no bias.
 
     target: a function of a tensor of cosines and the margin, such as `psi`. margin: a number.
     front: a number s above 0, "x" for ‖x‖, or "wx" for ‖w_j‖ ‖x‖.
@@ -195,7 +186,7 @@ class MarginSoftmaxLoss(SoftmaxLoss):
         return margin_loss(self.target_cosine, self._front(embeddings), cosines, labels)
 
     def target_cosine(self, cosine: torch.Tensor) -> torch.Tensor:
-        """What stands in the place of the label's cosine."""
+        """What stands instead of the label's cosine."""
         return self.target(cosine, self.margin)
 
     def _front(self, embeddings):
@@ -239,8 +230,8 @@ class ArcFaceLoss(MarginSoftmaxLoss):
 class Annealing:
     """λ over the iterations of training: max(lowest, base·(1 + rate·iteration)^-power), all four at least 0.
 
-    While λ is large, the target (λ cos θ + ψ(θ))/(1 + λ) is nearly plain softmax, from which training can start. The
-    defaults are those of the public A-Softmax code (clcarwin); L-Softmax's own code has the power as well.
+    While λ is large, the target (λ cos θ + ψ(θ))/(1 + λ) is nearly plain softmax, from which training can start.
+    Source: the public A-Softmax code (clcarwin), with the power of L-Softmax's.
 
     >>> Annealing()(torch.tensor([0.0, 10.0, 1e6]))
     tensor([1500.,  750.,    5.])
@@ -256,15 +247,14 @@ class Annealing:
             checks.non_negative(name, getattr(self, name))
 
     def __call__(self, iteration: torch.Tensor) -> torch.Tensor:
-        """λ at an iteration: a tensor of floats, counted from 0."""
         return (self.base * (1 + self.rate * iteration) ** -self.power).clamp(min=self.lowest)
 
 
 class LSoftmaxLoss(MarginSoftmaxLoss):
     """Large-margin softmax (Liu, Wen, Yu, Yang 2016, equations 4 to 6). Margin 1 is softmax without bias.
 
-    margin: m, a whole number, default 4. annealing: an Annealing, default None, with which a margin of 4 seldom trains
-        from scratch. Its λ is set by the buffer `iteration`, which counts calls of `update`.
+    margin: m, a whole number, default 4. annealing: an Annealing over the calls of `update`, default None, with which
+        a margin of 4 seldom trains from scratch.
 
     >>> LSoftmaxLoss(num_classes=10, dim=2, margin=3).target_cosine(torch.tensor(0.0))  # θ = 90°, k = 1: -cos 270° - 2
     tensor(-2.)
@@ -280,7 +270,6 @@ class LSoftmaxLoss(MarginSoftmaxLoss):
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def target_cosine(self, cosine: torch.Tensor) -> torch.Tensor:
-        """ψ(θ), or with annealing (λ cos θ + ψ(θ))/(1 + λ)."""
         target = super().target_cosine(cosine)
         if self.annealing is None:
             return target
@@ -289,7 +278,7 @@ class LSoftmaxLoss(MarginSoftmaxLoss):
 
     @torch.no_grad()
     def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
-        """Counts one iteration of training; the batch does not matter."""
+        """Counts one iteration; the batch does not matter."""
         self.iteration += 1
 
 

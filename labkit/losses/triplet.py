@@ -1,12 +1,8 @@
 """The triplet loss, three ways to choose the triplets of a batch, and a count of them (lab 04).
 
 A triplet is an anchor a, a positive p (another row with a's label) and a negative n (a row with another label). Its
-loss is the hinge
-
-    [d(a,p) - d(a,n) + margin]₊,
-
-and the triplet is called active where that is above 0. A batch holds up to B³ triplets; nothing here builds them. All
-work is done on the B×B distances, with the negatives of every anchor sorted.
+loss is the hinge [d(a,p) - d(a,n) + margin]₊, and it is active where that is above 0. A batch holds up to B³ triplets;
+nothing here builds them. All work is done on the B×B distances, with the negatives of every anchor sorted.
 """
 
 import math
@@ -21,21 +17,17 @@ from labkit.distances import pairwise_distances
 class TripletLoss(torch.nn.Module):
     """The mean hinge over the active ones of the triplets that `mining` takes from the batch.
 
-    margin: by how much a negative shall be farther than a positive, default 0.2, at least 0; a squared distance if
-        squared=True.
+    margin: by how much a negative shall be farther than a positive, default 0.2, at least 0.
     mining:
         "all"       every triplet (Hermans, Beyer, Leibe 2017: batch all, the mean over those above 0).
-        "hard"      for every anchor its farthest positive and its nearest negative (the same paper: batch hard). The
-                    paper takes the mean over all anchors; here an anchor whose hinge is 0 does not count.
-        "semihard"  for every anchor and positive the nearest negative that is farther than the positive. FaceNet
-                    (Schroff, Kalenichenko, Philbin 2015, section 3.2) also bounds it from above, d(a,n) < d(a,p) +
-                    margin: beyond, the hinge is 0, and does not count here. Where no negative is farther, the farthest
-                    one is taken, as in TensorFlow Addons and sentence-transformers (which take the mean over all
-                    pairs of anchor and positive): a hard triplet, which FaceNet's rule would leave out.
+        "hard"      for every anchor its farthest positive and its nearest negative (the same paper: batch hard, with
+                    the mean over all anchors; here an anchor whose hinge is 0 does not count).
+        "semihard"  for every anchor and positive the nearest negative that is farther than the positive (FaceNet:
+                    Schroff, Kalenichenko, Philbin 2015, section 3.2). Where none is, the farthest one, as in TensorFlow
+                    Addons and sentence-transformers: a hard triplet, which FaceNet would leave out.
     squared: squared distances in the hinge, as in FaceNet (section 3.1).
 
-    The number of active triplets is a constant to the gradient. A batch without an active triplet has the loss 0.
-    Exact in O(B² log B) time and O(B²) memory whatever the mining.
+    The number of active triplets is a constant to the gradient. O(B² log B) time and O(B²) memory whatever the mining.
 
     >>> points, labels = torch.tensor([[0.0], [1.0], [1.5], [3.0]]), torch.tensor([0, 0, 1, 1])
     >>> TripletLoss(margin=1)(points, labels)  # five of eight triplets are active: (0.5 + 1.5 + 1 + 2 + 0.5)/5
@@ -49,7 +41,6 @@ class TripletLoss(torch.nn.Module):
         self.squared = squared
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar."""
         checks.embeddings_and_labels(embeddings, labels)
         distances = pairwise_distances(embeddings, squared=self.squared)
         if len(labels) == 0:
@@ -58,17 +49,10 @@ class TripletLoss(torch.nn.Module):
         total, active = _MINING[self.mining](distances, positive, negative, self.margin)
         return total / active.clamp(min=1)
 
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, mining={self.mining!r}, squared={self.squared}"
-
 
 @dataclass(frozen=True)
 class TripletCounts:
-    """How many triplets of a batch are easy, semi-hard and hard. The three sum to the number of all triplets.
-
-    >>> TripletCounts(easy=3, semihard=3, hard=2).hard
-    2
-    """
+    """How many triplets of a batch are easy, semi-hard and hard: the result of count_triplets."""
 
     easy: int
     semihard: int
@@ -85,8 +69,7 @@ def count_triplets(
         semihard   d(a,p) ≤ d(a,n) < d(a,p) + margin  it is not, but within the margin; a tie counts here
         easy       d(a,p) + margin ≤ d(a,n)           the loss is 0
 
-    embeddings: (B, D). labels: (B,) int64. squared: compare squared distances. Returns TripletCounts. O(B² log B) time;
-    a GPU is waited for. Raises ValueError for bad input.
+    squared: compare squared distances. O(B² log B) time; a GPU is waited for.
 
     >>> count_triplets(torch.tensor([[0.0], [1.0], [1.5], [3.0]]), torch.tensor([0, 0, 1, 1]), margin=1)
     TripletCounts(easy=3, semihard=3, hard=2)

@@ -14,9 +14,8 @@ class WeightedSum(torch.nn.Module):
 
     >>> from labkit.losses import CenterLoss, ContrastiveLoss
     >>> loss = WeightedSum({ContrastiveLoss(margin=1): 1.0, CenterLoss(2, 1): 0.1})
-    >>> points, labels = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 0])
-    >>> loss(points, labels), loss.terms(points, labels)
-    (tensor(2.0500), [2.0, 0.5])
+    >>> loss(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 0]))  # 2 + 0.1·0.5
+    tensor(2.0500)
     """
 
     def __init__(self, losses: dict[torch.nn.Module, float]):
@@ -27,22 +26,13 @@ class WeightedSum(torch.nn.Module):
         self.losses = torch.nn.ModuleList(losses)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the weighted sum, a scalar. Raises what the losses raise."""
         checks.matrix("embeddings", embeddings)
         zero = embeddings[:0].to(result_dtype(embeddings)).sum()  # connected to the graph, also if all weights are 0
         pairs = zip(self.losses, self.weights, strict=True)
         return sum((weight * loss(embeddings, labels) for loss, weight in pairs if weight), zero)
-
-    @torch.no_grad()
-    def terms(self, embeddings: torch.Tensor, labels: torch.Tensor) -> list[float]:
-        """The value of each loss, without weight, in their order. A GPU is waited for."""
-        return [loss(embeddings, labels).item() for loss in self.losses]
 
     def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Passes the batch on to the losses that have an `update`."""
         for loss in self.losses:
             if hasattr(loss, "update"):
                 loss.update(embeddings, labels)
-
-    def extra_repr(self) -> str:
-        return f"weights={self.weights}"

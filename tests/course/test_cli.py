@@ -356,6 +356,16 @@ def test_report_of_an_unknown_dataset_lists_the_known_ones():
     assert text.endswith("Did you mean mnist?\n")
 
 
+def test_report_replaces_no_picture_that_it_was_not_told_to(tmp_path):
+    file = tmp_path / "mine.png"
+    file.write_bytes(b"mine")
+    status, text = run("report", "center", "--figure", file)
+    assert (status, text) == (1, f"Error: {file}: is there already; --force replaces it\n")
+    assert file.read_bytes() == b"mine"
+    status, text = run("report", "center", "--figure", file, "--force")
+    assert status == 0 and file.read_bytes().startswith(b"\x89PNG")
+
+
 # ------------------------------------------------------------------------------------------------------- for developers
 
 

@@ -15,8 +15,8 @@ THOMSON = {
 }  # fmt: skip
 
 
-def loop_energy(points, power=1.0):
-    return sum(math.dist(p, q) ** -power for p, q in itertools.combinations(points.tolist(), 2))
+def loop_energy(points):
+    return sum(1 / math.dist(p, q) for p, q in itertools.combinations(points.tolist(), 2))
 
 
 def simplex_energy(corners):
@@ -161,8 +161,6 @@ def test_a_large_problem_is_given_up_in_time():
 def test_energy_equals_the_loop():
     points = torch.randn(7, 3, dtype=F64, generator=torch.Generator().manual_seed(0))
     assert energy(points).item() == pytest.approx(loop_energy(points), rel=1e-12)
-    for power in (0.5, 2, 7):
-        assert energy(points, power).item() == pytest.approx(loop_energy(points, power), rel=1e-12)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         value = energy(points.to(dtype))
         assert value.dtype == torch.float32 and value.item() == pytest.approx(loop_energy(points.to(dtype)), rel=1e-5)
@@ -216,8 +214,6 @@ def test_the_simulation_equals_the_loop():
     for step in (0, 1, 2, 12):
         expected = loop_simulation(positions[0], step, 1e-2)
         torch.testing.assert_close(positions[step], expected, rtol=0, atol=1e-10)
-    faster = charge_simulation(5, 3, steps=12, seed=2, rate=0.05)
-    torch.testing.assert_close(faster[-1], loop_simulation(positions[0], 12, 0.05), rtol=0, atol=1e-10)
     torch.testing.assert_close(positions[1], positions[0], rtol=0, atol=1e-15)  # the first velocity is 0
 
 
@@ -233,7 +229,7 @@ def test_charges_nearer_than_a_hundredth_push_no_harder():
 
 def test_how_good_the_papers_generator_is():
     assert charge_simulation(3, 2).shape == (201, 3, 2)
-    assert torch.equal(charge_simulation(3, 2), charge_simulation(3, 2, steps=200, seed=0, rate=0.01, damping=0.0))
+    assert torch.equal(charge_simulation(3, 2), charge_simulation(3, 2, steps=200, seed=0, damping=0.0))
     assert not torch.equal(charge_simulation(3, 2)[0], charge_simulation(3, 2, seed=1)[0])
     assert 5e-5 < deviation_from_simplex(charge_simulation(10, 512)[-1]) < 5e-4
     assert 0.04 < deviation_from_simplex(charge_simulation(100, 128)[-1]) < 0.08
@@ -249,19 +245,19 @@ def test_with_transport_and_damping_the_charges_settle():
     undamped = charge_simulation(20, 19, steps=600, transport=True)
     assert deviation_from_simplex(undamped[-1]) > 1e-3
     # With a damping of 1 only the push of the moment before is left: it is a descent.
-    descent = charge_simulation(8, 3, steps=60, damping=1, rate=1e-2)
+    descent = charge_simulation(8, 3, steps=60, damping=1)
     energies = [energy(points).item() for points in descent[1:]]
     assert all(later < before for before, later in itertools.pairwise(energies))
 
 
 def test_a_transported_velocity_lies_along_the_sphere():
     # By hand: u₁ = u₀, v₁ = rate·F₀; u₂ = norm(u₁ + v₁), v₂ = the part of v₁ + rate·F₁ along the sphere at u₂.
-    start, _, second, third = charge_simulation(4, 3, steps=3, transport=True, damping=0.25, rate=0.1)
+    start, _, second, third = charge_simulation(4, 3, steps=3, transport=True, damping=0.25)
     force = centroids._tangential(centroids._repulsion(start), start)
-    velocity = 0.1 * force
+    velocity = 0.01 * force
     expected = torch.nn.functional.normalize(start + velocity, dim=1)
     torch.testing.assert_close(second, expected)
-    velocity = 0.75 * velocity + 0.1 * force
+    velocity = 0.75 * velocity + 0.01 * force
     velocity = velocity - (velocity * expected).sum(1, keepdim=True) * expected
     torch.testing.assert_close(third, torch.nn.functional.normalize(expected + velocity, dim=1))
 
@@ -293,15 +289,12 @@ def test_bad_input():
         evenly_distributed(7, 3, method="simplex")
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
         energy([[1.0]])
-    with pytest.raises(ValueError, match=r"^power: got 0, expected a finite number above 0"):
-        energy(torch.eye(2), 0)
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
         deviation_from_simplex(torch.ones(3))
     with pytest.raises(ValueError, match=r"^points: got 1, expected at least 2$"):
         deviation_from_simplex(torch.ones(1, 3))
     for name, value, expected in (
         ("steps", -1, "a whole number of at least 0"),
-        ("rate", 0, "a finite number above 0"),
         ("damping", -0.1, "a finite number of at least 0"),
         ("damping", 1.1, "at most 1"),
     ):

@@ -16,8 +16,10 @@ def clusters(width, n=3000, dim=16):
 
 
 def by_sorting(query, reference, depth, own=None):
-    """All distances from differences in float64; what is equal in float32 is equal, and goes by index."""
-    d = torch.stack([torch.linalg.vector_norm(q - reference.double(), dim=1) for q in query.double()]).float()
+    """All squared distances from differences, rounded to 24 digits of two; what is equal then goes by index."""
+    d = torch.stack([(q - reference.double()).square().sum(1) for q in query.double()])
+    digits, power = torch.frexp(d)
+    d = torch.ldexp((2**24 * digits).round(), power)
     if own is not None:
         d.scatter_(1, own[:, None], torch.inf)
     return d.sort(dim=1, stable=True).indices[:, :depth]
@@ -25,20 +27,6 @@ def by_sorting(query, reference, depth, own=None):
 
 def found(query, reference, depth, own=None):
     return torch.cat([block for _, block in nearest(query, reference, depth, own)])
-
-
-@pytest.fixture
-def compared(monkeypatch):
-    """How many queries were compared with all rows in float64."""
-    numbers = []
-    original = neighbors._nearest_of_all
-
-    def counted(x, *rest):
-        numbers.append(len(x))
-        return original(x, *rest)
-
-    monkeypatch.setattr(neighbors, "_nearest_of_all", counted)
-    return numbers
 
 
 CASES = {
@@ -85,27 +73,51 @@ def test_many_neighbors(depth):
     assert torch.equal(found(x[:5], x[:8], 8), by_sorting(x[:5], x[:8], 8))  # all there are
 
 
-def test_float32_is_enough_where_the_order_is_sure(compared):
-    for name in ("spread out", "clusters", "float32", "float16"):
-        found(CASES[name], CASES[name], 10, torch.arange(3000))
-    assert sum(compared) < 100
-    found(CASES["all rows equal"], CASES["all rows equal"], 10, torch.arange(3000))
-    assert sum(compared) >= 3000
+def test_rows_that_a_sample_misjudges():
+    # The sample holds the nearest rows only, or none of them: there are too few below its bound, or it is too far away.
+    x = CASES["spread out"].clone()
+    x[:: neighbors.STEP] *= 1e-3
+    query = x[:: neighbors.STEP][:20]
+    assert torch.equal(found(query, x, 200), by_sorting(query, x, 200))
+    assert torch.equal(
+        found(x[1:20], x + (torch.arange(3000) % neighbors.STEP == 0)[:, None], 50),
+        by_sorting(x[1:20], x + (torch.arange(3000) % neighbors.STEP == 0)[:, None], 50),
+    )
 
 
-def test_float32_is_not_trusted_where_it_may_be_lowered(compared):
+def test_numbers_that_round_alike_are_not_torn_apart():
+    # All but 40 of 3000 are within one step of float32, in an order of their own: the lower index goes first.
+    squares = 1 + 1e-10 * torch.rand(2, 3000, generator=torch.Generator().manual_seed(0), dtype=F64)
+    squares[:, 7:2007:50] += 1
+    squares[:, [5, 3, 4]] = torch.tensor([-1e-16, 0, 1e-16], dtype=F64)  # of rows that equal the query
+    rest = [place for place in range(3000) if squares[0, place] < 2 and not 3 <= place <= 5]
+    expected = torch.tensor([3, 4, 5, *rest[:97]]).expand(2, -1)
+    zero = torch.full((2, 1), 1e-14, dtype=F64)
+    assert torch.equal(torch.from_numpy(neighbors._smallest(squares.numpy(), zero.numpy(), 100)), expected)
+
+
+@pytest.mark.parametrize("depth", [1, 10, 1000])
+def test_a_gpu_finds_the_same(depth):
+    for name in CASES:
+        squares = (CASES[name][:50, None].double() - CASES[name].double()).square().sum(2)
+        zero = 1e-12 * squares.amax(1, keepdim=True)
+        on_cpu = neighbors._smallest(squares.numpy(), zero.numpy(), depth)
+        assert torch.equal(neighbors._smallest_on_gpu(squares, zero, depth), torch.from_numpy(on_cpu))
+
+
+def test_lower_precision_and_threads_do_not_matter():
     x = CASES["clusters so narrow that float32 mistakes their order"]
-    expected = by_sorting(x[:50], x, 10)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(found(x[:50], x, 10), expected)
-    compared.clear()
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    expected = by_sorting(x[:5], x, 10)
+    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     try:
-        found(CASES["spread out"][:50], CASES["spread out"], 10)
+        for threads in (1, 2, 7):
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision("medium")
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert torch.equal(found(x[:5], x, 10), expected)
     finally:
-        torch.set_float32_matmul_precision(before)
-    assert sum(compared) == 50
+        torch.set_float32_matmul_precision(before[0])
+        torch.set_num_threads(before[1])
 
 
 @pytest.mark.parametrize("size", [1, 5000, 10**9])

@@ -54,12 +54,8 @@ LOSSES = [
     *(losses.TripletLoss(0.2, *options) for options in itertools.product(("all", "hard", "semihard"), (False, True))),
     losses.CenterLoss(C, D),
     losses.CenterLoss(C, D, radius=0.5),
-    *(
-        losses.ExponentialTripletLoss(C, reduction=reduction, distance=distance)
-        for reduction, distance in itertools.product(("pair", "batch"), ("euclidean", "squared", "cosine"))
-    ),
+    *(losses.ExponentialTripletLoss(C, reduction=reduction) for reduction in ("pair", "batch")),
     losses.CircleLoss(),
-    losses.CircleLoss(weighting="none"),
     losses.SoftmaxLoss(C, D),
     losses.HingeLoss(C, D),
     losses.L2SoftmaxLoss(C, D, 8),

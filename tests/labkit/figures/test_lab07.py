@@ -5,10 +5,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from pictures import pixels
 
-from labkit.figures import drawing, style
 from labkit.figures import lab07 as plots
+from labkit.figures import style
 from labkit.losses import CircleLoss
 
 PAIRS = [(0.4, 0.7), (0.8, 0.9), (-0.1, 0.2), (0.2, 0.9), (0.6, 0.1)]
@@ -95,26 +94,13 @@ def test_fields_side_by_side_show_forces_and_boundary():
         assert axes.get_ylabel() == "$s_p$, cosine with the positive"
 
 
-def test_the_scene_is_the_field_of_its_arguments():
-    draw = plots._field_scene()
-    figure = draw("circle", 0.25, 32.0)
-    (axes,) = figure.axes
+def test_the_still_picture_of_the_hand_is_the_field_with_its_pair():
+    (axes,) = plots.field_explorer().figure().axes
     assert axes.get_title() == "circle, m = 0.25, γ = 32\nat (0.5, 0.5): $s_n$ down 0.75, $s_p$ up 0.75"
-    before = np.array(axes.images[0].get_array())
-    assert draw("triplet", 0.5, 32.0) is figure
+    assert np.allclose(axes.lines[0].get_data(), plots._boundary("circle", 0.25))
+    (axes,) = plots.FieldPlane(loss="triplet", margin=0.5, pair=[0.1, 0.9]).figure().axes
     assert np.allclose(axes.lines[0].get_data(), plots._boundary("triplet", 0.5))
-    assert (axes.images[0].get_array() != before).any()
-    moving = set(drawing.moving_artists(figure))
-    assert moving >= {axes.images[0], axes.collections[0], axes.lines[0], axes.title}
-
-
-def test_sliders_change_the_picture():
-    widget = plots.field_explorer()
-    for change in ({"margin": 0.6}, {"gamma": 4.0}, {"loss": "AM-softmax"}, {"loss": "triplet"}, {"margin": 1.0}):
-        before = pixels(widget)
-        widget.set(**change)
-        assert (pixels(widget) != before).any(), change
-        assert not widget.error.value
+    assert axes.lines[1].get_xydata().tolist() == [[0.1, 0.9]]
 
 
 # --- arcs ---------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ CHARTS = {
     "gallery": lambda: figures.gallery({"softmax": PLANE}, LABELS, CLASSES, {"softmax": ROWS["softmax"][:, :2]}),
     "distance_histogram": lambda: lab04.distance_histogram(RANDOM.uniform(0, 1, 300), RANDOM.uniform(0.5, 2, 300)),
     "roc": lambda: lab04.roc({"triplet": VERIFICATION}),
-    "triplet_scene": lambda: lab04.triplet_scene()([0, 0], [1, 0], [0, 1.2], 0.4),
+    "triplet_picture": lambda: lab04.triplet_picture([0, 0], [1, 0], [0, 1.2], 0.4),
     "surface_scene": lambda: lab04.surface_scene()(0.4, "semihard"),
 }
 PICTURES = CHARTS | {

@@ -130,7 +130,6 @@ def test_defaults_and_start():
     loss = CenterLoss(3, 5)
     assert (loss.rate, loss.radius) == (0.5, 0.0)
     assert torch.equal(loss.centers, torch.zeros(3, 5))
-    assert repr(CenterLoss(3, 2, 0.25, 1)) == "CenterLoss(num_classes=3, dim=2, rate=0.25, radius=1.0)"
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.5])

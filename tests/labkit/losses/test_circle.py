@@ -37,7 +37,7 @@ def cosine(u, v):
     return sum(p * q for p, q in zip(u, v, strict=True)) / math.hypot(*u) / math.hypot(*v)
 
 
-def by_loop(x, y, m, gamma, weighting, alphas=None):
+def by_loop(x, y, m, gamma, alphas=None):
     """The loss, anchor by anchor. alphas: {pair: weight} to hold the weights constant; what is used is put there."""
     x, y = x.tolist(), y.tolist()
     alphas = {} if alphas is None else alphas
@@ -48,9 +48,7 @@ def by_loop(x, y, m, gamma, weighting, alphas=None):
             if a == b:
                 continue
             s = cosine(x[a], x[b])
-            if weighting == "none":
-                (positive if y[a] == y[b] else negative).append(-gamma * (s - m) if y[a] == y[b] else gamma * s)
-            elif y[a] == y[b]:
+            if y[a] == y[b]:
                 alpha = alphas.setdefault((a, b), max(1 + m - s, 0))
                 positive.append(-gamma * alpha * (s - (1 - m)))
             else:
@@ -61,36 +59,34 @@ def by_loop(x, y, m, gamma, weighting, alphas=None):
     return sum(losses) / len(losses) if losses else 0.0
 
 
-def gradient_by_differences(x, y, m, gamma, weighting, step=1e-5):
+def gradient_by_differences(x, y, m, gamma, step=1e-5):
     """Central differences of the loop, with the weights of the point itself: they are constants to the gradient."""
     alphas = {}
-    by_loop(x, y, m, gamma, weighting, alphas)
+    by_loop(x, y, m, gamma, alphas)
     gradient = torch.zeros_like(x)
     for i in range(x.shape[0]):
         for k in range(x.shape[1]):
             ahead, behind = x.clone(), x.clone()
             ahead[i, k] += step
             behind[i, k] -= step
-            up, down = (by_loop(z, y, m, gamma, weighting, dict(alphas)) for z in (ahead, behind))
+            up, down = (by_loop(z, y, m, gamma, dict(alphas)) for z in (ahead, behind))
             gradient[i, k] = (up - down) / (2 * step)
     return gradient
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("weighting", ["circle", "none"])
 @pytest.mark.parametrize(("m", "gamma"), [(0.25, 2.0), (0.4, 80.0), (0.0, 1.0), (1.3, 5.0)])
-def test_value_equals_the_loop(device, weighting, m, gamma):
+def test_value_equals_the_loop(device, m, gamma):
     for seed in range(3):
         x, y = batch(seed=seed)
-        got = CircleLoss(m, gamma, weighting)(x.to(device), y.to(device))
-        assert got.item() == pytest.approx(by_loop(x, y, m, gamma, weighting), rel=1e-12)
+        got = CircleLoss(m, gamma)(x.to(device), y.to(device))
+        assert got.item() == pytest.approx(by_loop(x, y, m, gamma), rel=1e-12)
 
 
-@pytest.mark.parametrize("weighting", ["circle", "none"])
-def test_gradient_holds_the_weights_constant(weighting):
+def test_gradient_holds_the_weights_constant():
     x, y = batch(8)
-    _, gradient = with_gradient(CircleLoss(0.25, 3.0, weighting), x, y)
-    expected = gradient_by_differences(x, y, 0.25, 3.0, weighting)
+    _, gradient = with_gradient(CircleLoss(0.25, 3.0), x, y)
+    expected = gradient_by_differences(x, y, 0.25, 3.0)
     torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-9)
 
 
@@ -110,11 +106,6 @@ def test_large_losses_keep_the_digits_of_their_gradient():
         linear = sum(p * c[a, 1 - a] + n * c[a, 2] for a, (p, n) in enumerate(weights)) / 2
         (expected,) = torch.autograd.grad(linear, z)
         torch.testing.assert_close(gradient, expected, rtol=1e-13, atol=1e-13)
-
-
-def test_without_weights_the_gradient_is_the_derivative():
-    x, y = batch(8)
-    assert torch.autograd.gradcheck(lambda x: CircleLoss(0.3, 4.0, "none")(x, y), x.requires_grad_())
 
 
 @pytest.mark.parametrize(("m", "gamma"), [(0.4, 80.0), (0.25, 256.0)])
@@ -139,27 +130,13 @@ def test_one_pair_of_each_kind_decides_on_a_circle(s_n, s_p):
     assert value.item() == pytest.approx((first + second) / 2, rel=1e-12)
 
 
-def test_the_unified_loss_tends_to_the_hardest_triplet():
-    x, y = batch(16, 4, 3, seed=2)
-    m, gamma = 0.3, 1e5
-    unit = x / x.norm(dim=1, keepdim=True)
-    s = unit @ unit.T
-    same = y[:, None] == y[None, :]
-    hinges = []
-    for a in range(len(y)):
-        positives = [s[a, b] for b in range(len(y)) if b != a and same[a, b]]
-        hinges.append(max(s[a][~same[a]].max() - min(positives) + m, 0))
-    assert CircleLoss(m, gamma, "none")(x, y).item() / gamma == pytest.approx(float(sum(hinges) / len(y)), abs=1e-4)
-
-
-@pytest.mark.parametrize("weighting", ["circle", "none"])
 @pytest.mark.parametrize("labels", [[], [3], [3, 3, 3], [0, 1, 2], [0, 0, 1]])
-def test_batches_that_lack_a_kind_of_pair(labels, weighting):
+def test_batches_that_lack_a_kind_of_pair(labels):
     x, _ = batch(len(labels))
     y = torch.tensor(labels, dtype=torch.int64)
     with torch.autograd.set_detect_anomaly(True):
-        value, gradient = with_gradient(CircleLoss(0.25, 8.0, weighting), x, y)
-    assert value.item() == pytest.approx(by_loop(x, y, 0.25, 8.0, weighting), rel=1e-12)
+        value, gradient = with_gradient(CircleLoss(0.25, 8.0), x, y)
+    assert value.item() == pytest.approx(by_loop(x, y, 0.25, 8.0), rel=1e-12)
     assert gradient.shape == x.shape and torch.isfinite(gradient).all()
     if labels != [0, 0, 1]:
         assert value.item() == 0 and torch.equal(gradient, torch.zeros_like(x))
@@ -211,7 +188,7 @@ def test_invariances(seed, n, dim, classes):
     generator = torch.Generator().manual_seed(seed + 1)
     loss = CircleLoss(0.3, 10.0)
     value = loss(x, y)
-    torch.testing.assert_close(value.item(), by_loop(x, y, 0.3, 10.0, "circle"), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(value.item(), by_loop(x, y, 0.3, 10.0), rtol=1e-9, atol=1e-12)
     order = torch.randperm(n, generator=generator)
     rotation = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=F64)).Q
     names = torch.randperm(classes, generator=generator) * 5 - 3
@@ -228,14 +205,11 @@ def test_invariances(seed, n, dim, classes):
 
 def test_settings_and_bad_input():
     loss = CircleLoss()
-    assert (loss.margin, loss.gamma, loss.weighting) == (0.25, 256.0, "circle")
-    assert repr(CircleLoss(0.4, 80)) == "CircleLoss(margin=0.4, gamma=80.0, weighting='circle')"
+    assert (loss.margin, loss.gamma) == (0.25, 256.0)
     with pytest.raises(ValueError, match=r"^margin: got -1, expected"):
         CircleLoss(-1)
     with pytest.raises(ValueError, match=r"^gamma: got 0, expected a finite number above 0"):
         CircleLoss(gamma=0)
-    with pytest.raises(ValueError, match=r"^weighting: got 'linear', expected one of 'circle', 'none'"):
-        CircleLoss(weighting="linear")
     x, y = batch()
     with pytest.raises(ValueError, match=r"^labels: got .*, expected an int64"):
         CircleLoss()(x, y.int())

@@ -119,7 +119,3 @@ def test_the_gpu_is_not_waited_for():
         ContrastiveLoss()(x, y).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-
-
-def test_its_settings_are_shown():
-    assert repr(ContrastiveLoss(0.5)) == "ContrastiveLoss(margin=0.5)"

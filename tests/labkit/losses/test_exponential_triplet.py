@@ -15,8 +15,7 @@ from labkit.losses.exponential_triplet import ExponentialTripletLoss, barrier
 
 F64 = torch.float64
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
-REDUCTIONS, DISTANCES = ("pair", "batch"), ("euclidean", "squared", "cosine")
-FORMS = list(itertools.product(REDUCTIONS, DISTANCES))
+REDUCTIONS = ("pair", "batch")
 
 
 def batch(n=12, dim=3, classes=4, seed=0):
@@ -47,20 +46,11 @@ def phi(t, delta):
     return -math.log(delta) + (t - (1 - delta)) / delta
 
 
-def one_distance(x, y, distance, radius):
-    """d/d_max."""
-    if distance == "cosine":
-        return (1 - x @ y / x.norm() / y.norm()) / 2
-    if distance == "squared":
-        return (x - y).square().sum() / (4 * radius**2)
-    return (x - y).norm() / (2 * radius)
-
-
-def loop(x, labels, num_classes, overlap, radius, weights, reduction, distance, delta):
+def loop(x, labels, num_classes, overlap, radius, weights, reduction, delta):
     c_n = overlap / num_classes
     positive, negative = [], []
     for i, j in itertools.combinations(range(len(labels)), 2):
-        d = one_distance(x[i], x[j], distance, radius)
+        d = (x[i] - x[j]).norm() / (2 * radius)
         if labels[i] == labels[j]:
             positive.append(max((d - c_n) / (1 - c_n), 0 * d))
         else:
@@ -77,8 +67,8 @@ def loop(x, labels, num_classes, overlap, radius, weights, reduction, distance, 
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
-def test_value_and_gradient_equal_the_loop(reduction, distance, device):
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_value_and_gradient_equal_the_loop(reduction, device):
     cases = [  # the last two have pairs beyond the bend of the barrier, or even beyond d_max
         (4, 1.5, 1.0, (1.0, 1.0), 1e-2),
         (5, 0.0, 1.0, (0.3, 2.0), 1e-2),
@@ -87,7 +77,7 @@ def test_value_and_gradient_equal_the_loop(reduction, distance, device):
     ]
     for seed, (classes, overlap, radius, weights, delta) in enumerate(cases):
         x, y = batch(seed=seed)
-        settings = (reduction, distance, delta)
+        settings = (reduction, delta)
         loss = ExponentialTripletLoss(classes, overlap, radius, *weights, *settings).to(device)
         value, gradient = with_gradient(loss, x.to(device), y.to(device))
         wanted, wanted_gradient = with_gradient(
@@ -101,9 +91,9 @@ def test_value_and_gradient_equal_the_loop(reduction, distance, device):
 def test_defaults():
     x, y = batch()
     value = ExponentialTripletLoss(4)(x, y)
-    same = ExponentialTripletLoss(4, 1.5, 1.0, 1.0, 1.0, "pair", "euclidean", 1e-2)
+    same = ExponentialTripletLoss(4, 1.5, 1.0, 1.0, 1.0, "pair", 1e-2)
     assert torch.equal(value, same(x, y))
-    assert value.item() == pytest.approx(loop(x, y, 4, 1.5, 1.0, (1.0, 1.0), "pair", "euclidean", 1e-2).item())
+    assert value.item() == pytest.approx(loop(x, y, 4, 1.5, 1.0, (1.0, 1.0), "pair", 1e-2).item())
 
 
 def test_hand_example():
@@ -135,19 +125,17 @@ def test_the_mean_inside_the_logarithm_is_another_loss():
         assert loss(x, y).item() == pytest.approx(wanted, abs=5e-4)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_only_a_loss_by_pairs_weights_the_hard_ones_more(distance):
+def test_only_a_loss_by_pairs_weights_the_hard_ones_more():
     # Two positive pairs, one farther apart than the other, in two classes.
     angle = torch.tensor([0.0, 0.8, 0.0, 1.6], dtype=F64)
     x, y = torch.stack([angle.cos(), angle.sin()], dim=1).requires_grad_(), torch.tensor([0, 0, 1, 1])
     slopes = {}
     for reduction in REDUCTIONS:
-        loss = ExponentialTripletLoss(4, 0.1, negative_weight=0.0, reduction=reduction, distance=distance)
+        loss = ExponentialTripletLoss(4, 0.1, negative_weight=0.0, reduction=reduction)
         (gradient,) = torch.autograd.grad(loss(x, y), x)
         # Divided by the gradient of the pair's own distance: the weight of the pair.
         slopes[reduction] = [
-            (gradient[i].norm() / torch.autograd.grad(one_distance(x[i], x[i - 1], distance, 1.0), x)[0][i].norm())
-            for i in (1, 3)
+            (gradient[i].norm() / torch.autograd.grad((x[i] - x[i - 1]).norm() / 2, x)[0][i].norm()) for i in (1, 3)
         ]
     torch.testing.assert_close(slopes["batch"][0], slopes["batch"][1], rtol=1e-9, atol=0)
     assert slopes["pair"][1] > 1.2 * slopes["pair"][0]
@@ -175,16 +163,15 @@ def test_hexagon_and_center_in_the_ball_have_no_loss(reduction):
     assert loss(l2(corners + torch.tensor([1e-3, 1e-3], dtype=F64), 2.5), y) > 1e-2
 
 
-@pytest.mark.parametrize(("distance", "most"), [("euclidean", 6), ("squared", 4), ("cosine", 4)])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_so_many_classes_find_room_on_the_circle_and_no_more(distance, most, reduction):
-    # The distance ½·d_max is 60 degrees for the Euclidean distance and 90 for the others.
+def test_so_many_classes_find_room_on_the_circle_and_no_more(reduction):
+    # On the circle, ½·d_max is 60 degrees.
     def loss_of(corners):
-        loss = ExponentialTripletLoss(corners, 0.1, distance=distance, reduction=reduction)
+        loss = ExponentialTripletLoss(corners, 0.1, reduction=reduction)
         return loss(polygon(corners).repeat_interleave(2, dim=0), torch.arange(corners).repeat_interleave(2)).item()
 
-    assert loss_of(most) == pytest.approx(0, abs=1e-14) and loss_of(most - 1) == pytest.approx(0, abs=1e-14)
-    assert loss_of(most + 1) > 1e-3
+    assert loss_of(6) == pytest.approx(0, abs=1e-14) and loss_of(5) == pytest.approx(0, abs=1e-14)
+    assert loss_of(7) > 1e-3
 
 
 def test_a_class_may_be_as_wide_as_its_diameter():
@@ -246,10 +233,10 @@ def test_barrier_is_smooth_at_the_bend_and_no_steeper_than_the_bound():
 # Gradients and properties
 
 
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
-def test_gradient_is_that_of_finite_differences(reduction, distance):
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradient_is_that_of_finite_differences(reduction):
     x, y = batch(8)
-    loss = ExponentialTripletLoss(4, 0.7, 0.8, 1.3, 0.6, reduction, distance, 0.1)
+    loss = ExponentialTripletLoss(4, 0.7, 0.8, 1.3, 0.6, reduction, 0.1)
     assert gradcheck(lambda x: loss(x, y), x.requires_grad_())
 
 
@@ -262,8 +249,8 @@ def test_invariances(seed, n, dim, classes):
     rotation = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=F64)).Q
     names = torch.randperm(classes, generator=generator)
     close = dict(rtol=1e-8, atol=1e-10)
-    for reduction, distance in FORMS:
-        settings = dict(overlap=0.4, reduction=reduction, distance=distance)
+    for reduction in REDUCTIONS:
+        settings = dict(overlap=0.4, reduction=reduction)
         loss = ExponentialTripletLoss(classes, **settings)
         value, gradient = with_gradient(loss, x, y)
         permuted, permuted_gradient = with_gradient(loss, x[order], y[order])
@@ -272,81 +259,69 @@ def test_invariances(seed, n, dim, classes):
         torch.testing.assert_close(loss(x @ rotation, y), value, **close)
         torch.testing.assert_close(loss(x, names[y]), value, **close)
         torch.testing.assert_close(ExponentialTripletLoss(classes, radius=3.0, **settings)(3 * x, y), value, **close)
-        if distance == "cosine":
-            lengths = torch.rand(n, 1, generator=generator, dtype=F64) + 0.5
-            torch.testing.assert_close(loss(lengths * x, y), value, **close)
-            torch.testing.assert_close(ExponentialTripletLoss(classes, radius=9.0, **settings)(x, y), value, **close)
-        else:
-            torch.testing.assert_close(loss(x + x[0] + 1, y), value, **close)
+        torch.testing.assert_close(loss(x + x[0] + 1, y), value, **close)
         if reduction == "batch":
-            by_pairs = ExponentialTripletLoss(classes, overlap=0.4, distance=distance)(x, y)
+            by_pairs = ExponentialTripletLoss(classes, overlap=0.4)(x, y)
             assert value <= by_pairs * (1 + 1e-12) + 1e-12
 
 
 # Batches with little in them
 
 
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("labels", [[], [3], [3, 3], [0, 1], [3, 3, 3], [0, 1, 2]])
-def test_batches_that_lack_a_kind_of_pair(labels, reduction, distance):
+def test_batches_that_lack_a_kind_of_pair(labels, reduction):
     x, _ = batch(len(labels))
     y = torch.tensor(labels, dtype=torch.int64)
-    value, gradient = with_gradient(ExponentialTripletLoss(4, 0.2, reduction=reduction, distance=distance), x, y)
-    wanted = loop(x, y, 4, 0.2, 1.0, (1.0, 1.0), reduction, distance, 1e-2).item()
+    value, gradient = with_gradient(ExponentialTripletLoss(4, 0.2, reduction=reduction), x, y)
+    wanted = loop(x, y, 4, 0.2, 1.0, (1.0, 1.0), reduction, 1e-2).item()
     assert value.shape == () and value.item() == pytest.approx(wanted, rel=1e-10, abs=1e-14)
     assert gradient.shape == x.shape and torch.isfinite(gradient).all()
     if len(labels) < 2:
         assert value == 0 and torch.equal(gradient, torch.zeros_like(x))
 
 
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
-def test_collapsed_embeddings_have_a_finite_loss_and_a_zero_gradient(reduction, distance):
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_collapsed_embeddings_have_a_finite_loss_and_a_zero_gradient(reduction):
     # Every q is 0: the barrier at 1, on its tangent.
     for delta, dtype in itertools.product((1e-2, 0.2), (torch.float32, F64)):
-        loss = ExponentialTripletLoss(4, reduction=reduction, distance=distance, delta=delta)
+        loss = ExponentialTripletLoss(4, reduction=reduction, delta=delta)
         value, gradient = with_gradient(loss, torch.full((6, 3), 0.7, dtype=dtype), torch.tensor([0, 0, 0, 1, 1, 2]))
         assert value.item() == pytest.approx(1 - math.log(delta))
         torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_gradient_is_finite_where_the_barrier_is_saturated(reduction, distance):
+def test_gradient_is_finite_where_the_barrier_is_saturated(reduction):
     # Positives on opposite sides of the ball (p = 1), negatives all but on top of each other (q = 0).
     x = torch.tensor([[1.0, 0.0], [-1.0, 1e-6], [1.0, 1e-6], [-1.0, 0.0]])
-    loss = ExponentialTripletLoss(4, reduction=reduction, distance=distance)
+    loss = ExponentialTripletLoss(4, reduction=reduction)
     value, gradient = with_gradient(loss, x, torch.tensor([0, 0, 1, 1]))
     assert torch.isfinite(value) and value > 4 and torch.isfinite(gradient).all() and gradient.abs().max() < 1e3
     # Farther apart than d_max, as without unit_range: the loss grows on, along the tangent.
-    if distance != "cosine":
-        farther, gradient = with_gradient(loss, 3 * x, torch.tensor([0, 0, 1, 1]))
-        assert farther > value + 100 and torch.isfinite(gradient).all()
+    farther, gradient = with_gradient(loss, 3 * x, torch.tensor([0, 0, 1, 1]))
+    assert farther > value + 100 and torch.isfinite(gradient).all()
 
 
 def test_zero_rows():
     y = torch.tensor([0, 0, 1, 1])
     x = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.8, 0.6]], dtype=F64)
-    cosine = (1 - torch.nn.functional.cosine_similarity(x[:, None], x[None], dim=2)) / 2
-    for reduction, distance in FORMS:
-        loss = ExponentialTripletLoss(4, 1.2, reduction=reduction, distance=distance)
+    for reduction in REDUCTIONS:
+        loss = ExponentialTripletLoss(4, 1.2, reduction=reduction)
         value, gradient = with_gradient(loss, x, y)
         assert torch.isfinite(value) and torch.isfinite(gradient).all()
-        if distance == "cosine":  # every pair here has a zero row in it, so cosine 0, as torch's own function says
-            assert (cosine.masked_select(~torch.eye(4, dtype=torch.bool)) == 0.5).all()
-            assert value.item() == pytest.approx(-math.log(1 - (0.5 - 0.3) / 0.7))
-            torch.testing.assert_close(gradient, torch.zeros_like(x), rtol=0, atol=1e-15)
 
 
 # Numbers
 
 
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
-def test_float32_agrees_with_float64_on_a_large_batch(reduction, distance):
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_float32_agrees_with_float64_on_a_large_batch(reduction):
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(10, 64, generator=generator)
     y = torch.arange(512) % 10
     x = unit_range(0.12 * (centers[y] + 0.5 * torch.randn(512, 64, generator=generator)))
-    loss = ExponentialTripletLoss(10, 1.5, reduction=reduction, distance=distance)
+    loss = ExponentialTripletLoss(10, 1.5, reduction=reduction)
     value, gradient = with_gradient(loss, x, y)
     wanted, wanted_gradient = with_gradient(loss, x.double(), y)
     assert value.dtype == torch.float32 and wanted.dtype == F64 and wanted > 0.02
@@ -354,19 +329,11 @@ def test_float32_agrees_with_float64_on_a_large_batch(reduction, distance):
     assert (gradient - wanted_gradient).norm() / wanted_gradient.norm() < 1e-5
 
 
-def test_the_cosine_distance_of_nearly_equal_rows_keeps_its_digits():
-    # In float32, 1 - cos of rows 1e-4 radians apart, 5e-9, would be 0 or 6e-8.
-    angle = 1e-4
-    x = torch.tensor([[1.0, 0.0], [math.cos(angle), math.sin(angle)]], dtype=torch.float32)
-    value = ExponentialTripletLoss(4, 0.0, distance="cosine")(x, torch.tensor([0, 0]))
-    assert value.item() == pytest.approx((1 - math.cos(angle)) / 2, rel=1e-3)
-
-
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_and_autocast(reduction, distance, dtype):
+def test_half_precision_and_autocast(reduction, dtype):
     x, y = batch(32, 8)
-    loss = ExponentialTripletLoss(4, reduction=reduction, distance=distance)
+    loss = ExponentialTripletLoss(4, reduction=reduction)
     value, gradient = with_gradient(loss, x.to(dtype), y)
     wanted, wanted_gradient = with_gradient(loss, x.to(dtype).float(), y)
     assert value.dtype == torch.float32 and torch.equal(value, wanted)
@@ -378,8 +345,8 @@ def test_half_precision_and_autocast(reduction, distance, dtype):
 
 def test_rows_that_are_not_contiguous():
     x, y = batch()
-    for reduction, distance in FORMS:
-        loss = ExponentialTripletLoss(4, reduction=reduction, distance=distance)
+    for reduction in REDUCTIONS:
+        loss = ExponentialTripletLoss(4, reduction=reduction)
         value, gradient = with_gradient(loss, x, y)
         turned = x.T.contiguous().T.requires_grad_()
         assert not turned.is_contiguous()
@@ -390,13 +357,13 @@ def test_rows_that_are_not_contiguous():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-@pytest.mark.parametrize(("reduction", "distance"), FORMS)
-def test_the_gpu_is_not_waited_for(reduction, distance):
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_the_gpu_is_not_waited_for(reduction):
     x, y = batch()
     x, y = x.float().cuda().requires_grad_(), y.cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        ExponentialTripletLoss(4, reduction=reduction, distance=distance)(x, y).backward()
+        ExponentialTripletLoss(4, reduction=reduction)(x, y).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -442,7 +409,6 @@ def test_bad_input():
         ("positive_weight", -1, "a finite number of at least 0"),
         ("negative_weight", -2, "a finite number of at least 0"),
         ("reduction", "mean", "one of 'pair', 'batch'"),
-        ("distance", "l2", "one of 'euclidean', 'squared', 'cosine'"),
         ("delta", 0, "a number between 0 and 1, both excluded"),
         ("delta", 1, "a number between 0 and 1, both excluded"),
         ("delta", "0.1", "a number between 0 and 1, both excluded"),
@@ -463,10 +429,3 @@ def test_bad_input():
         barrier(torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"^delta: got -1, expected a number between 0 and 1, both excluded$"):
         barrier(torch.zeros(2), -1)
-
-
-def test_its_settings_are_shown():
-    assert repr(ExponentialTripletLoss(4)) == (
-        "ExponentialTripletLoss(num_classes=4, overlap=1.5, radius=1.0, positive_weight=1.0, negative_weight=1.0, "
-        "reduction='pair', distance='euclidean', delta=0.01)"
-    )

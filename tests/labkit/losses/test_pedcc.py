@@ -216,9 +216,6 @@ def test_settings():
         False,
         True,
     )
-    assert repr(PEDCCLoss(unit_rows(), root=2)) == (
-        "PEDCCLoss(num_classes=5, dim=6, margin=0.35, scale=7.5, root=2, weight=1.0, learnable=False, normalize=True)"
-    )
     x, _ = batch()
     torch.testing.assert_close(loss.scores(x), 7.5 * (x / x.norm(dim=1, keepdim=True)) @ unit_rows().T)
 

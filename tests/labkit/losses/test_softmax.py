@@ -380,11 +380,6 @@ def test_start_and_settings():
     assert loss.weight.var().item() == pytest.approx(2 / 80, rel=0.1)
     assert LSoftmaxLoss(2, 2).margin == ASoftmaxLoss(2, 2).margin == 4
     assert LSoftmaxLoss(2, 2).annealing is None and ASoftmaxLoss(2, 2).annealing == Annealing(5.0, 1500.0, 0.1, 1.0)
-    assert repr(L2SoftmaxLoss(3, 2, 9)) == "L2SoftmaxLoss(num_classes=3, dim=2, scale=9.0)"
-    assert repr(HingeLoss(3, 2)) == "HingeLoss(num_classes=3, dim=2, margin=1.0)"
-    assert repr(AMSoftmaxLoss(3, 2)) == "AMSoftmaxLoss(num_classes=3, dim=2, margin=0.35, scale=30.0)"
-    assert repr(ArcFaceLoss(3, 2)) == "ArcFaceLoss(num_classes=3, dim=2, margin=0.5, scale=64.0)"
-    assert repr(LSoftmaxLoss(3, 2)) == "LSoftmaxLoss(num_classes=3, dim=2, margin=4, annealing=None)"
 
 
 def test_smallest_scale():

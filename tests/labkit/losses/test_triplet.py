@@ -247,11 +247,6 @@ def test_the_gpu_is_not_waited_for(mining):
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_its_settings_are_shown():
-    assert repr(TripletLoss(0.5, "hard", True)) == "TripletLoss(margin=0.5, mining='hard', squared=True)"
-    assert repr(TripletLoss()) == "TripletLoss(margin=0.2, mining='all', squared=False)"
-
-
 # Counting
 
 
