@@ -1,11 +1,11 @@
 """Optimizers written out (lab 03), each `update` line by line beside its formula, and schedules of the learning rate.
 
 Each class is a torch Optimizer and makes the same steps as its namesake in torch.optim, whose fused forms are faster.
-In the formulas θ is a parameter, g its gradient, ε the learning rate, t counts steps from 1, and squares, roots and
+In the formulas θ is a parameter, g its gradient, η the learning rate, t counts steps from 1, and squares, roots and
 quotients are taken entry by entry. All of them take
 
     params: tensors, or parameter groups, dicts with "params" and options of their own.
-    lr: learning rate ε, at least 0. eps: at least 0, default 1e-8, keeps the quotient finite.
+    lr: learning rate η, at least 0. eps: at least 0, default 1e-8, keeps the quotient finite.
     weight_decay: at least 0, default 0: adds weight_decay·θ to the gradient (L2 regularization).
 
 A schedule is a function of the step, counted from 0, that returns a factor on the first learning rate, for torch's
@@ -59,9 +59,9 @@ class _Optimizer(torch.optim.Optimizer):
 class SGD(_Optimizer):
     """Gradient descent, with momentum v if `momentum` α is not 0 (papers 002 and 004; Polyak 1964).
 
-        v ← α·v + g        θ ← θ - ε·v
+        v ← α·v + g        θ ← θ - η·v
 
-    Papers 002 and 004 keep ε inside the velocity, v ← α·v - ε·g and θ ← θ + v: the same steps if ε is constant.
+    Papers 002 and 004 keep η inside the velocity, v ← α·v - η·g and θ ← θ + v: the same steps if η is constant.
 
     momentum: α, at least 0 and below 1, default 0.
     nesterov: step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013); it needs momentum.
@@ -90,9 +90,9 @@ class SGD(_Optimizer):
 class RMSProp(_Optimizer):
     """Steps divided by the root of a running mean v of squared gradients (paper 002; Tieleman and Hinton 2012).
 
-        v ← ρ·v + (1-ρ)·g²        θ ← θ - ε·g / (√v + eps)
+        v ← ρ·v + (1-ρ)·g²        θ ← θ - η·g / (√v + eps)
 
-    Paper 002 adds eps under the root. v starts at 0, so the first step has length ε/√(1-ρ), ten times ε by default.
+    Paper 002 adds eps under the root. v starts at 0, so the first step has length η/√(1-ρ), ten times η by default.
 
     decay: ρ, at least 0 and below 1, default 0.99.
 
@@ -114,11 +114,11 @@ class Adam(_Optimizer):
     """Running means of the gradient (m) and of its square (v), corrected for their start at 0 (Kingma and Ba 2015).
 
         m ← β₁·m + (1-β₁)·g        m̂ = m / (1-β₁ᵗ)
-        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - ε·m̂ / (√v̂ + eps)
+        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - η·m̂ / (√v̂ + eps)
 
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
     bias_correction: False for m̂ = m and v̂ = v, as in paper 002.
-    decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
+    decoupled: True to shrink θ by the factor 1 - η·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
         instead of adding weight_decay·θ to the gradient.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
@@ -155,7 +155,7 @@ class RAdam(_Optimizer):
     """Adam that steps by m̂ alone until v̂ is known well enough, then by r·m̂/√v̂ (Liu et al. 2020).
 
         ρ∞ = 2/(1-β₂) - 1        ρ = ρ∞ - 2·t·β₂ᵗ/(1-β₂ᵗ)        r = √[(ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ)]
-        θ ← θ - ε·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - ε·m̂
+        θ ← θ - η·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - η·m̂
 
     ρ counts roughly how many squares v is a mean of. The paper's limit is 4; its authors' code and torch have 5.
 

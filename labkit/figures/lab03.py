@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from traitlets import Dict, Enum, Float, Int, List
 
 from labkit import optimizers
-from labkit.figures.drawing import Arrays, array, arrays, new_axes
+from labkit.figures.drawing import Arrays, arrays, new_axes
 from labkit.figures.hands import Hand
-from labkit.figures.style import GRAY, INK, MARKERS, ORANGE, YELLOW, looks, styled
+from labkit.figures.style import GRAY, INK, MARKERS, YELLOW, looks, styled
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Surface:
 
 
 def bowl(curvatures: tuple[float, float] = (1.0, 100.0), degrees: float = 0.0) -> Surface:
-    """Returns the bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees.
+    """Returns the bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees, and its start too.
 
     curvatures: (λ₁, λ₂), the eigenvalues of its Hessian.
 
@@ -61,7 +61,8 @@ def bowl(curvatures: tuple[float, float] = (1.0, 100.0), degrees: float = 0.0) -
         u, v = cosine * x + sine * y, cosine * y - sine * x
         return (curvatures[0] * u**2 + curvatures[1] * v**2) / 2
 
-    return Surface(function, (-1.5, 1.0), (-2.0, 2.0, -1.5, 1.5), ((0.0, 0.0),))
+    start = (-1.5 * cosine - sine, cosine - 1.5 * sine)  # u = -1.5, v = 1
+    return Surface(function, start, (-2.0, 2.0, -1.5, 1.5), ((0.0, 0.0),))
 
 
 SURFACES = {
@@ -132,30 +133,6 @@ def paths(surface: Surface, lines: Arrays) -> Figure:
     lines = arrays("lines", lines, None, 2)
     for (name, path), (color, line), marker in zip(lines.items(), looks(), MARKERS, strict=False):
         axes.plot(*path.T, color=color, linestyle=line, linewidth=1.6, marker=marker, markersize=4, label=name)
-    axes.legend()
-    return figure
-
-
-@styled
-def landscape(x: ArrayLike, height: ArrayLike, starts: ArrayLike, ends: ArrayLike, xlabel: str, ylabel: str) -> Figure:
-    """Draws a curve, and where balls that were put on it came to rest.
-
-    x, height: (N,) the curve.
-    starts, ends: (B, 2) points (x, height); every start is joined to its end by a thin line.
-
-    >>> landscape([-1, 0, 1], [1, 0, 1], [[1, 1]], [[0, 0]], "x", "loss").axes[0].lines[-1].get_label()
-    'end'
-    """
-    x = array("x", x, None)
-    starts = array("starts", starts, None, 2)
-    ends = array("ends", ends, len(starts), 2)
-    figure, axes = new_axes(xlabel=xlabel, ylabel=ylabel)
-    axes.plot(x, array("height", height, len(x)), color=INK)
-    for start, end in zip(starts, ends, strict=True):
-        axes.plot(*np.stack([start, end]).T, color=GRAY, linewidth=0.8, linestyle=":")
-    axes.plot(*starts.T, "o", color="white", markeredgecolor=INK, markersize=9, label="start")
-    axes.plot(*ends.T, "s", color=ORANGE, markeredgecolor=INK, markersize=8, label="end")
-    axes.set_xlim(x.min(), x.max())
     axes.legend()
     return figure
 

@@ -53,6 +53,14 @@ def test_a_bowl_has_its_curvatures_along_the_turned_axes(degrees):
     assert plots.bowl().height(1, 1) == pytest.approx((1 + 100) / 2)
 
 
+@pytest.mark.parametrize("degrees", [30, 90])
+def test_a_turned_bowl_starts_at_the_turned_start(degrees):
+    straight, turned = plots.bowl(), plots.bowl(degrees=degrees)
+    assert turned.height(*turned.start) == pytest.approx(straight.height(*straight.start))
+    paths = [plots.descend(surface, lambda p: SGD(p, 0.01, 0.9), 50) for surface in (straight, turned)]
+    assert np.linalg.norm(paths[0], axis=1) == pytest.approx(np.linalg.norm(paths[1], axis=1))
+
+
 def test_descend_goes_step_by_step_from_the_start():
     path = plots.descend(plots.bowl((1.0, 4.0)), lambda p: SGD(p, 0.1), 5)
     assert path.dtype == np.float64 and path.shape == (6, 2)
@@ -93,21 +101,6 @@ def test_paths_need_points():
         plots.paths(plots.bowl(), {"a": [1, 2, 3]})
     with pytest.raises(ValueError, match="lines: got nothing"):
         plots.paths(plots.bowl(), {})
-
-
-def test_a_landscape_joins_each_start_to_its_end():
-    x = np.linspace(-2, 3, 20)
-    starts, ends = np.array([[-1.0, 1.0], [2.0, 4.0]]), np.array([[0.0, 0.0], [0.5, 0.25]])
-    (axes,) = drawn(plots.landscape(x, x**2, starts, ends, xlabel="here", ylabel="height"))
-    curve, first, second, start, end = axes.lines
-    assert points(curve) == pytest.approx(np.stack([x, x**2], axis=1))
-    assert points(first) == pytest.approx(np.stack([starts[0], ends[0]]))
-    assert points(second) == pytest.approx(np.stack([starts[1], ends[1]]))
-    assert points(start) == pytest.approx(starts) and points(end) == pytest.approx(ends)
-    assert start.get_marker() != end.get_marker()
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("here", "height") and axes.get_xlim() == (-2, 3)
-    with pytest.raises(ValueError, match=r"ends: got shape \(1, 2\), expected \(2, 2\)"):
-        plots.landscape(x, x**2, starts, ends[:1], xlabel="", ylabel="")
 
 
 # --- The race -----------------------------------------------------------------------------------------------------

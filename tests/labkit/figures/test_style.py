@@ -61,7 +61,6 @@ PICTURES = CHARTS | {
     "histogram_grid": lambda: lab02.histogram_grid({"tanh": [PLANE]}, ["layer 1"], "output", (-1, 1)),
     "signal_explorer": lab02.signal_explorer,
     "paths": lambda: lab03.paths(lab03.SURFACES["saddle"], {"a": PLANE[:9]}),
-    "landscape": lambda: lab03.landscape([-1, 0, 1], [1, 0, 1], [[1, 1]], [[0, 0]], "x", "loss"),
     "race": lab03.race,
     "center_explorer": lambda: lab05.center_explorer({"λ = 1": [PLANE, PLANE]}, LABELS, CLASSES),
     "surfaces": lambda: lab06.surfaces({"exponential": lab06.exponential_height}),
