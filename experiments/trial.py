@@ -14,6 +14,7 @@ from experiments import recipe as recipes
 from experiments.definitions import Row, Table, table_named
 from labkit import data, embeddings, evaluation, training
 from labkit.training import device as running
+from labkit.training.resume import described
 
 TUNING_SEED = 1000  # none of the final runs has it
 has_recipe = recipes.has_recipe
@@ -150,7 +151,7 @@ def run(
     torch.manual_seed(job.seed)  # the network first: it starts from the same weights for every loss
     network = InSpace(networks.network(recipe.network, train, dim), row.space)
     loss = make_loss(job, len(train.classes))
-    words = {"loss": " ".join(repr(loss).split())}
+    words = {"loss": " ".join(described(loss).split())}
     count = 2000 if job.kind == "final" else 6000
     device = running.choose_device(device)
     world = running.world_size()

@@ -4,8 +4,6 @@ All work on 8×8, 28×28 and 32×32 images. `normalize=True` puts every embeddin
 hidden layers start from He's initialization (He et al. 2015), the last layer with the gain of a linear one.
 """
 
-from urllib.error import URLError
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -154,6 +152,20 @@ class SignatureNet(_EmbeddingNetwork):
         return self.embedding(self.dropout(F.relu(self.hidden(features))))
 
 
+class MaxOut(nn.Linear):
+    """Features (B, in_features) -> (B, dim): for each output the largest of 16 linear units (the head of paper 000).
+
+    >>> MaxOut(in_features=8, dim=2)(torch.zeros(5, 8)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, in_features: int, dim: int):
+        super().__init__(in_features, 16 * dim)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features).unflatten(1, (-1, 16)).amax(dim=2)
+
+
 CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "classifier"}  # torchvision's names
 
 
@@ -161,9 +173,9 @@ class Backbone(_EmbeddingNetwork):
     """A network of torchvision with an embedding head instead of its classifier.
 
     name: "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004).
-    pretrained: start from torchvision's default ImageNet weights, downloaded unless torch's hub cache has them.
+    head: "linear", or "maxout" (paper 000): the largest of 16 linear units for each dimension.
     in_channels: 3, or 1: a gray image goes in as three equal channels. One below 32×32 is enlarged to that first.
-    Raises ValueError for an unknown name, FileNotFoundError for pretrained weights that cannot be had.
+    Raises ValueError for an unknown name or head. The weights are torchvision's random ones.
 
     >>> Backbone("mobilenet_v2", dim=2, in_channels=1).eval()(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -173,19 +185,22 @@ class Backbone(_EmbeddingNetwork):
         self,
         name: str = "resnet18",
         dim: int = 128,
-        pretrained: bool = False,
+        head: str = "linear",
         in_channels: int = 3,
         normalize: bool = False,
     ):
+        from torchvision import models
+
         super().__init__(dim, in_channels, None, normalize)
         checks.one_of("name", name, tuple(CLASSIFIERS))
+        checks.one_of("head", head, ("linear", "maxout"))
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels: got {in_channels}, expected 1 (gray) or 3 (RGB)")
-        self.name, self.features = name, _torchvision_network(name, pretrained)
+        self.name, self.features = name, models.get_model(name)
         classifier = getattr(self.features, CLASSIFIERS[name])
         in_features = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)][-1].in_features
         setattr(self.features, CLASSIFIERS[name], nn.Identity())
-        self.embedding = nn.Linear(in_features, dim)
+        self.embedding = (MaxOut if head == "maxout" else nn.Linear)(in_features, dim)
         _he_initialization(self.embedding, last=self.embedding)  # the rest keeps torchvision's initialization
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
@@ -194,18 +209,6 @@ class Backbone(_EmbeddingNetwork):
         if self.in_channels == 1:
             images = images.expand(-1, 3, -1, -1)
         return self.embedding(self.features(images))
-
-
-def _torchvision_network(name: str, pretrained: bool) -> nn.Module:
-    """The network called `name` of torchvision, with its default ImageNet weights if `pretrained`."""
-    from torchvision import models
-
-    weights = models.get_model_weights(name).DEFAULT if pretrained else None
-    try:
-        return models.get_model(name, weights=weights)
-    except (URLError, OSError) as error:
-        file = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rsplit('/', 1)[-1]}"
-        raise FileNotFoundError(f"pretrained: got {error}, expected a network, or the weights in {file}") from error
 
 
 def _he_initialization(network: nn.Module, last: nn.Linear, slope: float = 0.0) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from labkit import checks
 from labkit.training.device import place_of, world_size
@@ -50,7 +51,7 @@ class Resume:
         if self.every is not None and not self.exact:
             raise ValueError(f"every: got {self.every}, expected None for batches that are not labkit.data.Batches")
         known = {"schedule": schedule and type(schedule).__name__, "epochs": epochs if schedule else "any"}
-        known |= {"modules": modules, "optimizer": optimizer, "processes": world_size(), **settings}
+        known |= {"modules": described(modules), "optimizer": optimizer, "processes": world_size(), **settings}
         inner = {"batches": batches.describe() if hasattr(batches, "describe") else {}, "run_id": self.run_id}
         known |= {f"{part}.{name}": value for part, values in inner.items() for name, value in values.items()}
         self.known = {name: str(value) for name, value in known.items()}
@@ -131,6 +132,13 @@ class Resume:
             save({**states, **rest}, self.path)
         of_all_processes(None)  # nobody goes on to read a file that is still being written
         self.saved = history.steps
+
+
+def described(module: nn.Module) -> str:
+    """A module, and line by line the plain values that it and those in it hold, which its repr may leave out."""
+    held = [(name, *item) for name, part in module.named_modules() for item in vars(part).items()]
+    plain = [one for one in held if isinstance(one[2], int | float | str | tuple | list) and one[1] != "training"]
+    return "\n".join([str(module), *(f"{name} {key}={value}".strip() for name, key, value in plain if key[0] != "_")])
 
 
 def _difference(made_with: dict[str, str], now: dict[str, str]) -> str:

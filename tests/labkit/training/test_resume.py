@@ -93,7 +93,7 @@ def train(images, save=None, when=0, what=None, epochs=EPOCHS, penalty=False, **
         "clip": 5.0,
     }
     if penalty:
-        arguments["penalty"] = DistancePenalty(Checkpoint.of(network), "auto", 0.05, "mean", jitter=0.1)
+        arguments["penalty"] = DistancePenalty(Checkpoint.of(network), 5.0, 0.05, "mean", jitter=0.1)
     history = fit(network, loss, epochs=epochs, save=save, **{**arguments, **options})
     weights = torch.cat([t.flatten().double() for module in (network, loss) for t in module.state_dict().values()])
     return weights, history
