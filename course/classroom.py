@@ -114,7 +114,8 @@ def grade_all(found, lab=None, jobs=1, cell_seconds=60, seconds=600, kept=None, 
             yield one, known[keys[one]]
         else:
             waiting.append(one)
-    with ThreadPoolExecutor(jobs) as pool, Nursery(_modules(waiting, lab)) as nursery:
+    hidden = {one.file.resolve().parent for one in found}
+    with ThreadPoolExecutor(jobs) as pool, Nursery(_modules(waiting, lab), hidden) as nursery:
         running = {pool.submit(_graded, one, lab, cell_seconds, seconds, nursery): one for one in waiting}
         try:
             for done in as_completed(running):

@@ -81,8 +81,9 @@ def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, se
         labkit grade submissions --csv points.csv --feedback feedback
 
     \b
-    SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights: with limits and in folders of
-    their own, but not in a sandbox. Grade where that is acceptable, such as in a container.
+    SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights, with limits and in folders of their
+    own. On Linux they are confined where the system allows it; a line says whether they are. SECURITY.md says what
+    that keeps out. Where it does not, grade in a container.
 
     Folders may be nested in any way; students are told apart by folders, or by the files' names. Results are kept in
     build/grades.jsonl as they come: the same command goes on where it was stopped, and runs only what is new.
@@ -93,8 +94,10 @@ def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, se
 
     The status is 0 for low scores too, and 1 when a file could not be graded.
     """
-    from course import classroom, notebooks
+    from course import classroom, confine, notebooks
 
+    if not confine.works():
+        click.echo("Submissions are not confined on this system: they run with all your rights.", err=True)
     lab = lab and notebooks.find_lab(lab)
     kept = notebooks.BUILD / "grades.jsonl"
     found = classroom.submissions(paths)

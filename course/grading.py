@@ -1,9 +1,9 @@
 """Grading one submission: it is run, and its checks are scored. Many of them: course.classroom.
 
 A submission is a program by somebody else. It is run with limits of time, memory and file size, in a folder of its own
-and without the environment of whoever grades, but with their rights. Checks are put back from the lab before they run,
-and earn their points only when the kernel itself says that they ran to their end (course.kernels). No more is promised
-against cheating.
+and without the environment of whoever grades; on Linux confined where the system allows it (course.confine), else with
+their rights. Checks are put back from the lab before they run, and earn their points only when the kernel itself says
+that they ran to their end (course.kernels). No more is promised against cheating.
 
 Cells that are tagged `slow` in the lab are not run: no exercise needs them.
 """
@@ -222,7 +222,7 @@ def grade(file, lab=None, cell_seconds=60, seconds=600, nursery=None):
         raise ValueError(f"lab: {lab.stem} has no cell tagged `check`, so that there is nothing to grade")
     cells = plan(source, submission)
     if nursery is None:
-        with Nursery(modules(source)) as nursery:
+        with Nursery(modules(source), [Path(file).resolve().parent]) as nursery:
             reasons, notes = _Performance(cells, nursery, cell_seconds, seconds).reasons()
     else:
         reasons, notes = _Performance(cells, nursery, cell_seconds, seconds).reasons()

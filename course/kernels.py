@@ -146,14 +146,19 @@ class Nursery:
     """Where kernels come from; at its end, none is left.
 
     modules   imported before the first kernel starts, where kernels are forked
+    hidden    folders that no kernel shall see, where kernels can be confined
+
+    confined  whether the last kernel was kept from the network, from other processes and from files (course.confine)
     """
 
-    def __init__(self, modules=()):
-        self.modules = sorted(modules)
+    def __init__(self, modules=(), hidden=()):
+        self.modules, self.hidden, self.confined = sorted(modules), hidden, False
         self.lock, self.warm, self.started, self.living, self.closed = threading.Lock(), None, 0, set(), False
 
     def __enter__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="labkit-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="labkit-")).resolve()
+        self.cache = self.folder / "cache"
+        self.cache.mkdir()
         return self
 
     def __exit__(self, *_):
@@ -177,7 +182,7 @@ class Nursery:
             folder.mkdir()
             own = dict.fromkeys(("HOME", "USERPROFILE", "IPYTHONDIR", "TMPDIR", "TEMP", "TMP"), str(folder))
             if CAN_FORK and len(str(folder)) <= LONGEST_FOLDER:
-                process = Forked(folder, own, self._order)
+                process = Forked(folder, own, self._order, self._kept_from())
             else:
                 process = Fresh(folder, self._environment() | own)
             self.living.add(process)
@@ -187,8 +192,18 @@ class Nursery:
         """What kernels start with. No accelerator: a score must not depend on the machine."""
         named = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        caches = {"MPLCONFIGDIR": str(self.folder), "NUMBA_CACHE_DIR": str(self.folder)}
+        caches = {"MPLCONFIGDIR": str(self.cache), "NUMBA_CACHE_DIR": str(self.cache)}
         return {**named, **KERNEL_ENVIRONMENT, **caches, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+
+    def _kept_from(self):
+        """What course.confine.arrange is told: what is the grader's, other people's, or holds solutions is not seen."""
+        from labkit.data import data_folder
+
+        inside = [ROOT / name for name in ("notebooks", "tests", "work", "build", ".git")]
+        hidden = {os.path.realpath(place) for place in (tempfile.gettempdir(), Path.home(), *inside, *self.hidden)}
+        shown = [os.path.realpath(place) for place in (ROOT, sys.prefix, sys.base_prefix, data_folder())]
+        hidden = [place for place in hidden - {"/", *shown} if os.path.isdir(place)]
+        return {"hidden": sorted(hidden), "shown": shown, "scratch": [str(self.cache)]}
 
     def _order(self, order):
         """Order a kernel from the process that forks, and return the line to its keeper.
@@ -205,7 +220,8 @@ class Nursery:
                 with contextlib.suppress(OSError):  # it is still importing, or has just ended
                     line.connect(str(self.address))
                     line.sendall(json.dumps(order).encode() + b"\n")
-                    if line.recv(1):
+                    if answer := line.recv(1):
+                        self.confined = answer == b"c"
                         return line
                 line.close()
                 time.sleep(0.05)
@@ -215,13 +231,14 @@ class Nursery:
 class Forked:
     """A kernel that course.warm has forked; it lives as long as the line to its keeper."""
 
-    def __init__(self, folder, environment, place_order):
+    def __init__(self, folder, environment, place_order, kept_from):
         self.folder = folder
         file = folder / "kernel.json"
         _, addresses = write_connection_file(
             str(file), ip=str(folder / "kernel"), transport="ipc", key=os.urandom(32).hex().encode()
         )
-        self.line = place_order({"file": str(file), "folder": str(folder), "environment": environment})
+        order = {"file": str(file), "folder": str(folder), "environment": environment, "kept_from": kept_from}
+        self.line = place_order(order)
         self.client = BlockingKernelClient(context=zmq.Context())
         self.client.load_connection_info(addresses)
 

@@ -210,8 +210,8 @@ def refresh(path):
 def canonical(notebook):
     """The text of a notebook in the form that the repository keeps: small differences stay small.
 
-    No metadata but kernel, language, the cells' own and the alternative texts of pictures; no widget models; no
-    tracebacks. The notebook is changed in place.
+    No metadata but kernel, language, the cells' own, the alternative texts of pictures and the states of hands; no
+    widget models; no tracebacks. The notebook is changed in place.
     """
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -231,8 +231,8 @@ def _normalize(output, count):
         output.traceback = []  # paths and colors
     if "data" in output:
         output.data.pop("application/vnd.jupyter.widget-view+json", None)  # ids differ at every run
-        pictures = {kind: noted for kind, noted in output.metadata.items() if kind.startswith("image/")}
-        output.metadata = nbformat.from_dict(pictures)
+        kept = {kind: noted for kind, noted in output.metadata.items() if kind.startswith(("image/", "labkit"))}
+        output.metadata = nbformat.from_dict(kept)
 
 
 # ---------------------------------------------------------------------------------------------------------- parameters

@@ -3,10 +3,11 @@
     python -P -m course.warm ADDRESS MODULE ...
 
 listens at the Unix socket ADDRESS until its standard input ends. Whoever connects sends one line of JSON: the kernel's
-connection file, its folder, and environment variables to add. A keeper is forked, which forks the kernel and stays its
-parent. The connection is the kernel's life: an "i" on it interrupts the kernel, a "?" is answered while it lives; when
-either end closes the connection, the kernel and everything that it has started are ended. So nothing outlives a
-submission, and whoever kills its own parent process kills its keeper, and with it only itself.
+connection file, its folder, environment variables to add, and what it is to be kept from (course.confine). A keeper is
+forked, which forks the kernel and stays its parent. The connection is the kernel's life: an "i" on it interrupts the
+kernel, a "?" is answered while it lives; when either end closes the connection, the kernel and everything that it has
+started are ended. So nothing outlives a submission, and whoever kills its own parent process kills its keeper, and with
+it only itself.
 """
 
 import contextlib
@@ -22,11 +23,14 @@ import socket
 import sys
 from pathlib import Path
 
+from course import confine
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 LIMITS = {  # a kernel's own; generous for every lab
     resource.RLIMIT_DATA: 8 * 2**30,
     resource.RLIMIT_FSIZE: 2**30,
     resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_NPROC: 4096,  # of the user, threads too
 }
 
 
@@ -37,6 +41,7 @@ def main(address, *modules):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # pages that the garbage collector does not touch stay shared
+    confined = confine.works()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers that end leave nothing behind
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -49,27 +54,35 @@ def main(address, *modules):
             if os.fork() == 0:
                 listener.close()
                 try:
-                    keep(connection)
+                    keep(connection, confined)
                 finally:
                     os._exit(0)
             connection.close()
 
 
-def keep(connection):
-    """Fork a kernel and stay beside it until it ends or the connection is closed; leave no process behind."""
+def keep(connection, confined):
+    """Fork a kernel and stay beside it until it ends or the connection is closed; leave no process behind.
+
+    The first byte that is sent says whether the kernel is confined.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what the kernel starts comes back to this process when its parent ends
     with connection.makefile("r", encoding="utf-8") as lines:
         order = json.loads(lines.readline())
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    kept_from = order.pop("kept_from")
+    if confined:
+        confine.leave(os.getuid(), os.getgid())
     kernel = os.fork()
     if kernel == 0:
         try:
             connection.close()
+            if confined:
+                confine.arrange(order["folder"], **kept_from)
             run_kernel(**order)
         finally:
             os._exit(1)
-    connection.send(b"!")
+    connection.send(b"c" if confined else b"!")
     ended = os.pidfd_open(kernel)
     while True:
         ready, _, _ = select.select([connection, ended], [], [])

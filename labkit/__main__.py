@@ -2,4 +2,5 @@
 
 import runpy
 
-runpy.run_module("course", run_name="__main__")
+if __name__ == "__main__":  # the docstrings' test imports every module
+    runpy.run_module("course", run_name="__main__")

@@ -1,7 +1,7 @@
 """claim(): a conclusion of a lab that the code asserts, so that it cannot outlive the code it was drawn from.
 
-The statement and its bound are the same on every machine; the measured figures are not. They are therefore shown only
-in the part in square brackets, which `tests/nbval.cfg` replaces before nbval compares outputs, never in `text/plain`.
+Measured figures differ between machines: they stand in square brackets alone, which `tests/nbval.cfg` replaces before
+nbval compares outputs, never in `text/plain`.
 """
 
 import math
@@ -37,11 +37,9 @@ def claim(
 
     statement: what is claimed, a sentence without a full stop; Markdown is allowed.
     measured: a number, or a sequence with one number per seed, of which the worst must hold (tensors and arrays too).
-    at_least, at_most, near: the bound, exactly one of them.
-    tolerance: the largest difference from `near` that is allowed; with `near`, and only then.
-
-    A notebook displays the claim; elsewhere it is printed. Raises ClaimFailed when it does not hold (a NaN never does),
-    ValueError for anything but one finite bound and one or more measured numbers.
+    at_least, at_most, near: the bound, exactly one of them. tolerance: the largest difference from `near`.
+    Raises ClaimFailed when it does not hold (a NaN never does), ValueError for anything but one finite bound and one or
+    more measured numbers. A notebook displays the claim; elsewhere it is printed.
 
     >>> claim("The network recognizes digits that it was not trained on", [0.973, 0.981], at_least=0.95)
     ✓ The network recognizes digits that it was not trained on (at least 0.95) [measured: 0.973, 0.981]
@@ -49,9 +47,9 @@ def claim(
     if not isinstance(statement, str) or not statement.strip():
         raise ValueError(f"statement: got {statement!r}, expected a sentence")
     values = _numbers(measured)
-    holds, bound, limits = _bound(at_least, at_most, near, tolerance)
-    figures = _figures(values, limits)
-    if not all(holds(value) for value in values):
+    low, high, bound = _bound(at_least, at_most, near, tolerance)
+    figures = _figures(values, (low, high))
+    if not all(low <= value <= high for value in values):  # a NaN never does
         raise ClaimFailed(f"{statement}: expected {bound}, measured {figures}")
     _show(f"✓ {statement} ({bound})", f"[measured: {figures}]")
 
@@ -85,8 +83,8 @@ def _numbers(measured: float | Iterable[float]) -> list[float]:
     return numbers
 
 
-def _bound(at_least, at_most, near, tolerance) -> tuple[Callable[[float], bool], str, list[float]]:
-    """(test of one value, the bound in words, the limits that decide). A comparison with NaN is false: NaN fails."""
+def _bound(at_least, at_most, near, tolerance) -> tuple[float, float, str]:
+    """The lowest and the highest number that holds, and the bound in words."""
     given = {"at_least": at_least, "at_most": at_most, "near": near}
     given = {name: _finite(name, value) for name, value in given.items() if value is not None}
     if len(given) != 1:
@@ -95,27 +93,24 @@ def _bound(at_least, at_most, near, tolerance) -> tuple[Callable[[float], bool],
         raise ValueError(f"tolerance: got {tolerance!r}, expected a number together with near, and only then")
     [(kind, limit)] = given.items()
     if kind == "at_least":
-        return lambda value: value >= limit, f"at least {limit:.12g}", [limit]
+        return limit, math.inf, f"at least {limit:.12g}"
     if kind == "at_most":
-        return lambda value: value <= limit, f"at most {limit:.12g}", [limit]
-    tolerance = _finite("tolerance", tolerance)
-    if tolerance < 0:
-        raise ValueError(f"tolerance: got {tolerance!r}, expected a number that is not negative")
-    low, high = limit - tolerance, limit + tolerance
-    return lambda value: low <= value <= high, f"within {tolerance:.12g} of {limit:.12g}", [low, high]
+        return -math.inf, limit, f"at most {limit:.12g}"
+    tolerance = _finite("tolerance", tolerance, at_least=0)
+    return limit - tolerance, limit + tolerance, f"within {tolerance:.12g} of {limit:.12g}"
 
 
-def _finite(name: str, value: float) -> float:
+def _finite(name: str, value: float, at_least: float = -math.inf) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: got {value!r}, expected a finite number")
+    if not math.isfinite(number) or number < at_least:
+        raise ValueError(f"{name}: got {value!r}, expected a finite number{' of at least 0' if at_least == 0 else ''}")
     return number
 
 
-def _figures(values: list[float], limits: list[float]) -> str:
+def _figures(values: list[float], limits: tuple[float, float]) -> str:
     """The values in words, with three significant digits or as many more as it takes to tell them from the limits."""
 
     def rounded(value: float, digits: int) -> str:

@@ -1,11 +1,9 @@
 """Checkpoint distancing: a hill under the weights that a network should leave behind (lab 09, paper 004).
 
-A checkpoint θ_c is a copy of the weights. The penalty for being near it is a Gaussian hill in weight space,
-
     h(θ) = s·exp(-D²/(2σ²)),    D² = Σ_j (θ_j - θ_cj)²,    ∇h = -(s/σ²)(θ - θ_c)·exp(-D²/(2σ²))
 
-(paper 004, equations 2.2, 2.4 and 2.12; in its 2.13 to 2.18 the exponent must hold the full D², over all weights).
-Descent goes along -∇h, away from the checkpoint. The push is s·exp(-½)/σ at most, at D = σ, and 0 at the checkpoint.
+is the penalty for being near a checkpoint θ_c (equations 2.2, 2.4 and 2.12; in 2.13 to 2.18 the exponent must hold the
+full D²). Descent goes along -∇h: the push is s·exp(-½)/σ at most, at D = σ, and 0 at the checkpoint.
 """
 
 import math
@@ -37,8 +35,8 @@ class Checkpoint:
     """A copy of weights, `tensors`: {name of the parameter: floating-point tensor}, which torch.save takes as it is.
 
     >>> network = nn.Linear(2, 1)
-    >>> Checkpoint.of(network, biases=False).size, Checkpoint.of(network).distance(network)
-    (2, Distance(sum=0.0, rms=0.0))
+    >>> Checkpoint.of(network).size, Checkpoint.of(network).distance(network)
+    (3, Distance(sum=0.0, rms=0.0))
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
@@ -47,19 +45,12 @@ class Checkpoint:
         self.tensors = dict(tensors)
 
     @classmethod
-    def of(cls, network: nn.Module, normalization: bool = True, biases: bool = True) -> "Checkpoint":
-        """The checkpoint of a network where it stands: all its parameters that require a gradient.
-
-        normalization: False leaves out the parameters of batch, group, layer and other normalization layers.
-        biases: False leaves out those called bias.
-
-        Buffers, such as running statistics, are never part of it. Raises ValueError if nothing is left.
-        """
+    def of(cls, network: nn.Module, normalization: bool = True) -> "Checkpoint":
+        """A copy of the parameters that require a gradient; normalization=False leaves out those of such layers."""
         left_out = set()
-        for path, module in network.named_modules(prefix=""):
-            for name, _ in module.named_parameters(prefix=path, recurse=False):
-                if (not normalization and isinstance(module, NORMALIZATION)) or (not biases and name.endswith("bias")):
-                    left_out.add(name)
+        for path, module in network.named_modules():
+            if isinstance(module, NORMALIZATION) and not normalization:
+                left_out |= {name for name, _ in module.named_parameters(prefix=path, recurse=False)}
         kept = ((name, p) for name, p in network.named_parameters() if p.requires_grad and name not in left_out)
         return cls({name: parameter.detach().clone() for name, parameter in kept})
 
@@ -67,11 +58,6 @@ class Checkpoint:
     def size(self) -> int:
         """N, the number of weights."""
         return sum(tensor.numel() for tensor in self.tensors.values())
-
-    def restore(self, network: nn.Module) -> None:
-        """Puts the weights back into a network, whatever its device and dtype. ValueError if they do not fit it."""
-        for parameter, tensor in zip(_parameters(network, self), self.tensors.values(), strict=True):
-            parameter.detach().copy_(tensor)
 
     def distance(self, network: nn.Module) -> Distance:
         """The `Distance` of a network from this checkpoint; a GPU is waited for. ValueError if it does not fit."""
@@ -86,17 +72,12 @@ class DistancePenalty:
     """The sum of the hills that stand at some checkpoints.
 
     checkpoints: a Checkpoint or a list of them, all of the same parameters; may be empty (`add_checkpoint`).
-    strength: s, the height of a hill, at least 0; or "auto", which makes the greatest push of a hill kappa times as
-        large as the gradient of the loss is now: s = kappa·‖∇L‖·σ·√e, with σ in units of "sum" and ∇L as it stands in
-        the gradients of the network (of the parameters in the checkpoints), a constant to differentiation.
+    strength: s, the height of a hill, at least 0. Its greatest push is s/(σ·√e), at the distance σ.
     sigma: σ, the width of a hill, above 0, in units of the measure.
-    measure: "sum" (default), D² as above: among N weights, each of which moves by δ, D is δ√N, so that σ must grow
-        with √N; or "mean", with D²/N instead of D²: σ is a root mean square displacement per weight, whatever N is.
-    kappa: for strength="auto", default 1.
-    jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. Exactly at the top of a
-        hill its gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
-    seed: of those directions, default 0; they depend on nothing else but the checkpoint's place in the list and shapes.
-
+    measure: "sum" (default), D² as above, or "mean", D²/N for N weights, so that σ is a root mean square per weight.
+    jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. At the top of a hill its
+        gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
+    seed: of those directions, default 0.
     Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
     `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.
 
@@ -106,19 +87,16 @@ class DistancePenalty:
     """
 
     checkpoints: Checkpoint | Iterable[Checkpoint] = field(repr=False)
-    strength: float | str
+    strength: float
     sigma: float
     measure: str = "sum"
-    kappa: float = 1.0
     jitter: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
-        if self.strength != "auto":
-            checks.non_negative("strength", self.strength)
+        checks.non_negative("strength", self.strength)
         checks.positive("sigma", self.sigma)
         checks.one_of("measure", self.measure, ("sum", "mean"))
-        checks.non_negative("kappa", self.kappa)
         checks.non_negative("jitter", self.jitter)
         self._layout, self._centers, self._buffers = None, [], None
         given, self.checkpoints = self.checkpoints, []
@@ -134,15 +112,11 @@ class DistancePenalty:
         self.checkpoints.append(checkpoint)
 
     def __call__(self, network: nn.Module) -> Tensor:
-        """The penalty of a network, a scalar with its graph: float64 for float64 parameters, else float32.
-
-        Without checkpoints a zero. Raises ValueError if the network does not fit the checkpoints (it names what
-        differs), and for strength="auto" if no parameter has a gradient.
-        """
+        """The penalty, a scalar with its graph. ValueError for another network."""
         if not self.checkpoints:
             return torch.zeros(())
         parameters = _parameters(network, self.checkpoints[0])
-        strength, width = self._strength(parameters), self._width()
+        strength, width = self.strength, self._width()
         hills = []
         for centers in self._placed(parameters):
             squared = _sum_of_squares([p - c for p, c in zip(parameters, centers, strict=True)])
@@ -150,21 +124,16 @@ class DistancePenalty:
         return torch.stack(hills).sum()
 
     def add_gradient(self, network: nn.Module) -> Tensor:
-        """Adds the gradient of the penalty to the gradients of the network, in place and without a graph.
-
-        Call it after the backward pass (with a GradScaler, after its `unscale_`; with several processes, after their
-        gradients have been made the same) and before clipping. A parameter without a gradient gets one, unless it is
-        frozen. Returns the penalty, a scalar; a GPU is not waited for. Raises ValueError as calling it does.
-        """
+        """Adds the penalty's gradient to the network's, between backward pass and clipping; returns the penalty."""
         with torch.no_grad():
             if not self.checkpoints:
                 return torch.zeros(())
             parameters = _parameters(network, self.checkpoints[0])
-            strength, width = self._strength(parameters), self._width()
+            strength, width = self.strength, self._width()
             trained = [number for number, parameter in enumerate(parameters) if parameter.requires_grad]
-            for number in trained:
-                if parameters[number].grad is None:
-                    parameters[number].grad = torch.zeros_like(parameters[number])
+            for parameter in parameters:
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
             gradients = [parameters[number].grad for number in trained]
             total = 0
             for centers in self._placed(parameters):
@@ -183,14 +152,6 @@ class DistancePenalty:
     def _width(self) -> float:
         """σ in units of "sum"."""
         return self.sigma * (math.sqrt(self.checkpoints[0].size) if self.measure == "mean" else 1)
-
-    def _strength(self, parameters: list[Tensor]) -> float | Tensor:
-        if self.strength != "auto":
-            return self.strength
-        gradients = [p.grad.detach().to(_precise(p.grad)) for p in parameters if p.grad is not None]
-        if not gradients:
-            raise ValueError("strength: got 'auto', expected a number where no parameter has a gradient yet")
-        return self.kappa * _sum_of_squares(gradients).sqrt() * (self._width() * math.sqrt(math.e))
 
     def _placed(self, parameters: list[Tensor]) -> list[list[Tensor]]:
         """For each hill its center: tensors on the device, in the dtype (float32 at least) and layout of parameters."""
@@ -212,11 +173,8 @@ class DistancePenalty:
 def equilibrium(strength: float, sigma: float, curvature: float) -> float:
     """σ·√(2 ln(s/(λσ²))): how far a hill keeps weights from a checkpoint at the bottom of a quadratic bowl ½λD².
 
-    0 if s ≤ λσ²: the hill is too flat to turn the bottom into a top. Raises ValueError for values out of range.
-
-    strength: s, at least 0.
-    sigma: σ > 0, in units of "sum".
-    curvature: λ > 0, the eigenvalue of the Hessian along the path.
+    0 if s ≤ λσ²: the hill is too flat. strength: s ≥ 0. sigma: σ > 0, in units of "sum". curvature: λ > 0, the
+    eigenvalue of the Hessian along the path. Raises ValueError for values out of range.
 
     >>> round(equilibrium(strength=1.0, sigma=0.5, curvature=1.0), 3), equilibrium(0.2, 0.5, 1.0)
     (0.833, 0.0)
@@ -256,20 +214,12 @@ def _as(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
-    """A scalar: the sum over all entries of all tensors.
-
-    On a CPU by inner products of pieces, which takes half the time of squaring and summing. One product over millions
-    of float32 numbers would be off by 1e-5, as torch's norm is; over so many it is off by less than 1e-6.
-    """
+    """Of all entries; on a CPU by inner products of pieces, since one product over millions would be off by 1e-5."""
     if tensors[0].device.type != "cpu":
         return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
-    pieces = [piece for tensor in tensors for piece in _in_memory(tensor).split(PIECE)]
+    in_memory = (t.permute(sorted(range(t.ndim), key=t.stride, reverse=True)).reshape(-1) for t in tensors)  # no copies
+    pieces = [piece for vector in in_memory for piece in vector.split(PIECE)]
     return torch.stack([torch.dot(piece, piece) for piece in pieces]).sum()
-
-
-def _in_memory(tensor: Tensor) -> Tensor:
-    """The entries as a vector, in the order in which they lie in memory, so that nothing has to be copied."""
-    return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).reshape(-1)
 
 
 def _direction(tensors: list[Tensor], seed: int, norm: float) -> list[Tensor]:

@@ -1,7 +1,4 @@
-"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, paper 004, section 1.2.4).
-
-The probabilities of k networks for B images are one tensor (k, B, C) here.
-"""
+"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, paper 004, section 1.2.4)."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -16,8 +13,6 @@ from labkit.data import Batches, Images
 from labkit.distancing import Checkpoint, DistancePenalty
 from labkit.optimizers import cosine_decay
 from labkit.training import embed, fit
-
-# --- What an ensemble is worth -----------------------------------------------------------------------------------
 
 
 def probabilities(networks: Sequence[nn.Module], images: Images) -> Tensor:
@@ -62,9 +57,8 @@ def disagreement(probabilities: Tensor) -> float:
 def error_moments(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     """v and c of equation 1.14 of paper 004: the mean square of an error, and the mean product of two networks' errors.
 
-    The error of a network is its probabilities less 1 at the right class; squares and products are summed over the
-    classes, and averaged over the images and the networks or pairs of networks. The mean of k networks has the mean
-    squared error v/k + (k-1)/k·c, exactly.
+    An error is the probabilities less 1 at the right class; squares and products are summed over the classes. The mean
+    of k networks has the mean squared error v/k + (k-1)/k·c, exactly.
 
     >>> error_moments(torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]]]), torch.tensor([0]))
     (0.25, 0.0)
@@ -123,8 +117,6 @@ def judge(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
-# --- Ways to several networks ------------------------------------------------------------------------------------
-
 METHODS = {
     "one long run": "one network, all epochs, cosine decay",
     "independent starts": "each network from its own random weights; each with cosine decay",
@@ -151,13 +143,10 @@ def train_members(
 ) -> list[nn.Module]:
     """The networks of an ensemble, in evaluation mode, trained in `epochs` epochs all together, whatever the method.
 
-    method: one of METHODS, which says what each does.
-    make_network: seed -> network whose output is the class scores.
-    images: the training set.
-    batch_size, lr: of SGD with momentum 0.9 and weight decay 2e-3, by default the configuration of paper 004, section
-        2.2.4, whose L2 factor λ = 1e-3 in λ‖θ‖² is a weight decay of 2λ.
-    hill: keyword arguments of DistancePenalty, for the methods with hills. Raises ValueError for a method with hills
-        without it, for an unknown method, and for epochs that cannot be shared out equally.
+    method: one of METHODS. make_network: seed -> network whose output is the class scores. images: the training set.
+    batch_size, lr: of SGD with momentum 0.9 and weight decay 2e-3, by default as in paper 004, section 2.2.4.
+    hill: keyword arguments of DistancePenalty, for the methods with hills, which need it.
+    Raises ValueError for an unknown method, and for epochs that cannot be shared out equally.
 
     >>> from labkit.data import load
     >>> network = lambda seed: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

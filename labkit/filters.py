@@ -1,9 +1,8 @@
 """Filtering images by explicit sums: correlation and convolution, Gaussian kernels, integer masks, separable filters.
 
-An image is (H, W), or (C, H, W) with several channels; rows count downward, columns to the right. What a kernel does at
-one place is the sum of products of its weights with the pixels under it (paper 002). Written pixel by pixel this takes
-four loops. Here the two loops over the pixels are left to the tensors: for each weight of the kernel, the pixels that
-it meets at all places are the image itself, shifted; so the result is a weighted sum of shifted images.
+An image is (H, W), or (C, H, W) with several channels; rows count downward, columns to the right. At one place a kernel
+gives the sum of products of its weights with the pixels under it (paper 002). For each weight, the pixels that it meets
+at all places are the image itself, shifted; so the result is a weighted sum of shifted images.
 """
 
 import math
@@ -32,8 +31,6 @@ def correlate2d(
         next; pixels added on each side; distance of the pixels that neighboring weights meet.
     padding_mode: what the added pixels hold: "zeros"; "reflect", the image mirrored in its outermost pixels;
         "replicate", the nearest pixel; "circular", the opposite side.
-
-    `output_size` gives H' and W'. The result has the dtype that torch promotes the two to, and can be differentiated.
     Raises ValueError for another dtype or shape, for channels that do not fit, and for a kernel larger than the image.
 
     >>> correlate2d(torch.tensor([[1, 2, 4, 8]]), torch.tensor([[-1, 1]]))
@@ -41,12 +38,10 @@ def correlate2d(
     """
     _check_operands(image, kernel)
     stride, padding, dilation = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
-    sizes = image.shape[-2:], kernel.shape[-2:], stride, padding, dilation
-    height, width = (output_size(*sizes_of_axis) for sizes_of_axis in zip(*sizes, strict=True))
-    padded = _padded(image, padding, padding_mode)
-
+    sizes = zip(image.shape[-2:], kernel.shape[-2:], stride, padding, dilation, strict=True)
+    height, width = (output_size(*sizes_of_axis) for sizes_of_axis in sizes)
     dtype = torch.promote_types(image.dtype, kernel.dtype)
-    padded, kernel = padded.to(dtype), kernel.to(dtype)
+    padded, kernel = _padded(image, padding, padding_mode).to(dtype), kernel.to(dtype)
     total = 0
     for u in range(kernel.shape[-2]):
         for v in range(kernel.shape[-1]):
@@ -66,12 +61,9 @@ def _weighted(weights: Tensor, image: Tensor) -> Tensor:
 def convolve2d(
     image: Tensor, kernel: Tensor, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, padding_mode: str = "zeros"
 ) -> Tensor:
-    """Convolution in the sense of mathematics: `correlate2d` with the kernel turned by 180°.
+    """Convolution in the sense of mathematics: `correlate2d`, whose arguments it has, with the kernel turned by 180°.
 
     result[i, j] = Σ_{u, v} kernel[u, v] · padded[i + h-1 - u, j + w-1 - v]      (stride and dilation 1)
-
-    Unlike correlation it is commutative and associative; for a kernel that looks the same after half a turn, such as a
-    Gaussian, the two are equal. Arguments, result and errors as for `correlate2d`.
 
     >>> convolve2d(torch.tensor([[1, 2, 4, 8]]), torch.tensor([[-1, 1]]))
     tensor([[-1, -2, -4]])
@@ -83,8 +75,7 @@ def convolve2d(
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
     """How many places the kernel has along one axis: ⌊(size + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1.
 
-    size, kernel: the lengths of image and kernel. Raises ValueError unless all are whole numbers (padding at least 0,
-    the others at least 1), or if the kernel does not fit into the padded image.
+    size, kernel: of image and kernel. Raises ValueError if the kernel does not fit into the padded image.
 
     >>> output_size(28, 5, padding=2), output_size(28, 5, stride=2)
     (28, 12)
@@ -119,18 +110,10 @@ def _padded(image: Tensor, padding: tuple[int, int], mode: str) -> Tensor:
     return image
 
 
-# --- Gaussian kernels --------------------------------------------------------------------------------------------
-
-
 def gaussian_vector(sigma: float, size: int | None = None) -> Tensor:
     """Samples of exp(-x²/2σ²) at x = -r..r with r = (size - 1)/2, divided by their sum: float64 (size,).
 
-    sigma: standard deviation in pixels, above 0.
-    size: odd; default 2·⌈3σ⌉ + 1, which reaches three standard deviations to each side.
-
-    The factor 1/(√(2π)·σ) of the formula cancels. Without the division the samples would not sum to 1, and the filter
-    would make the image brighter or darker. A size much below 6σ cuts the bell off, and smooths less than sigma says.
-    Raises ValueError for another sigma or size.
+    sigma: standard deviation in pixels, above 0. size: odd; default 2·⌈3σ⌉ + 1. ValueError for another sigma or size.
 
     >>> gaussian_vector(1.0, size=3)
     tensor([0.2741, 0.4519, 0.2741], dtype=torch.float64)
@@ -142,8 +125,6 @@ def gaussian_vector(sigma: float, size: int | None = None) -> Tensor:
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
     """The Gaussian filter of paper 002, exp(-(x² + y²)/2σ²) over its sum: float64 (size, size); see `gaussian_vector`.
 
-    It is the product of a column and a row: exp(-(x² + y²)/2σ²) = exp(-x²/2σ²)·exp(-y²/2σ²).
-
     >>> gaussian_kernel(2.0).shape
     torch.Size([13, 13])
     """
@@ -152,15 +133,10 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
 
 
 def integer_mask(sigma: float, size: int, center: float | None = None) -> Tensor:
-    """A Gaussian in whole numbers: int64 (size, size), to be divided by its sum after filtering.
+    """A Gaussian in whole numbers, int64 (size, size), to be divided by its sum: round(center · exp(-(x² + y²)/2σ²)).
 
-    The rule (Jain, Kasturi, Schunck 1995, section 4.5): round(center · exp(-(x² + y²)/2σ²)).
-
-    sigma: standard deviation in pixels, above 0.
-    size: odd.
-    center: the largest weight before rounding, at least 1; default that for which the four corners, the smallest
-        weights, are 1. The larger it is, the less is lost by rounding.
-
+    sigma: standard deviation in pixels, above 0. size: odd. The rule: Jain, Kasturi, Schunck 1995, section 4.5.
+    center: the largest weight before rounding, at least 1; default: the one with which the four corners are 1.
     Raises ValueError for values out of range, and if the default center would be too large for exact whole numbers.
 
     >>> integer_mask(1.0, 3).tolist()
@@ -190,17 +166,10 @@ def _bell(sigma: float, size: int | None) -> Tensor:
     return torch.exp(-((x / sigma) ** 2) / 2)
 
 
-# --- Separable kernels -------------------------------------------------------------------------------------------
-
-
 def separate(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
     """The column (h,) and the row (w,) whose product, column[u]·row[v], is the kernel (h, w).
 
-    Filtering with one after the other takes h + w products per pixel instead of h·w. Only a kernel whose rows are all
-    multiples of one row can be separated; the row is scaled so that its entry at the kernel's largest weight is 1.
-
-    tolerance: largest deviation of the product that is accepted, as a share of the kernel's largest weight.
-
+    The row's entry at the kernel's largest weight is 1. tolerance: accepted deviation, as a share of that weight.
     Raises ValueError if there are no such vectors, for another shape or dtype, and for a kernel of zeros.
 
     >>> separate(torch.tensor([[1, 2, 1], [2, 4, 2]]))
@@ -243,9 +212,6 @@ def correlate_separable(
     return correlate2d(image, row[None, :], (1, stride[1]), (0, padding[1]), (1, dilation[1]), padding_mode)
 
 
-# --- The masks of the lecture: paper 002 prints them as samples of a Gaussian, without the sigma ------------------
-
-
 def _mirrored(*quarter: str) -> Tensor:
     """A mask from the rows of its upper left quarter, which hold its middle row and column too."""
     left = torch.tensor([[int(weight) for weight in row.split()] for row in quarter])
@@ -253,13 +219,11 @@ def _mirrored(*quarter: str) -> Tensor:
     return torch.cat([upper, upper[:-1].flip(0)])
 
 
-# The small one is not a Gaussian at all. Along the middle row each step halves, 16 8 4 2; a Gaussian that falls to a
-# half after one step has fallen to a sixteenth after two. Each weight asks for a sigma of its own: 0.85 from the 8, 1.2
-# from the 4, 1.47 from the 2, 1.8 from the corner. No integer_mask with 16 in the center agrees in more than 25 of 49.
+# The masks that paper 002 prints as samples of a Gaussian, without the sigma. The small one is none at all: along the
+# middle row each step halves; a Gaussian that falls to a half after one step has fallen to a sixteenth after two.
 PRINTED_7X7 = _mirrored("1 1 2 2", "1 2 2 4", "2 2 4 8", "2 4 8 16")
 
-# The large one is integer_mask(4.5, 15, center=19.77), except for the four weights at (±4, ±3), which are printed as 10
-# although those at (±3, ±4), equally far from the center, are 11: it should be 11 at all eight places.
+# The large one is integer_mask(4.5, 15, center=19.77), except for the weights at (±4, ±3): 10, which should be 11.
 PRINTED_15X15 = _mirrored(
     "2 2 3 4 5 5 6 6",
     "2 3 4 5 7 7 8 8",

@@ -1,9 +1,7 @@
 """Where the weights of a network start, and what a signal meets on its way through a deep one (lab 02).
 
-A layer adds up fan_in products of an input and a weight. With independent weights of mean 0 its output therefore has
-fan_in · Var[weight] times the mean square of its input; backward, in the same way, a gradient has fan_out · Var[weight]
-times the mean square of the gradient above. Glorot's and He's schemes choose the variance so that these factors
-stay near 1, through a linear layer and the activation together.
+With independent weights of mean 0, a layer's output has fan_in · Var[weight] times the mean square of its input, and a
+gradient fan_out · Var[weight] times that of the gradient above. Glorot's and He's schemes keep these factors near 1.
 """
 
 import math
@@ -21,11 +19,10 @@ BOUNDED = {nn.Tanh: (0.0, 1.0), nn.Sigmoid: (0.5, 0.5)}  # middle and half of th
 
 
 def fans(layer: nn.Module) -> tuple[int, int]:
-    """(fan_in, fan_out) of a linear or convolutional layer.
+    """(fan_in, fan_out) of a linear or convolutional layer. Raises ValueError for any other layer.
 
     fan_in: how many inputs an output adds up; fan_out: how many outputs an input goes into (away from the border, at
-    stride 1). A convolution with groups connects an input with the outputs of its own group only; torch.nn.init, which
-    sees the weight alone, gives `groups` times this fan_out. Raises ValueError for any other layer.
+    stride 1). torch.nn.init, which does not see groups, gives `groups` times this fan_out.
 
     >>> fans(nn.Conv2d(3, 16, 5)), fans(nn.Linear(100, 10))
     ((75, 400), (100, 10))
@@ -41,11 +38,8 @@ def gain(activation: str, slope: float = 0.01) -> float:
     """The factor on the weights' standard deviation that makes up for what an activation takes away.
 
     activation: "linear" 1; "relu" √2, since it keeps half of the mean square of a symmetric signal (He and others
-        2015); "leaky_relu" √(2/(1 + slope²)), in the same way; "tanh" 5/3, a rule of thumb, with which the signal
-        settles at a size where tanh bends a little. The numbers are those of torch.nn.init.calculate_gain.
-    slope: of leaky ReLU below 0, default 0.01.
-
-    Raises ValueError for another activation, or a slope that is negative or not finite.
+        2015); "leaky_relu" √(2/(1 + slope²)), in the same way; "tanh" 5/3, a rule of thumb. As torch's calculate_gain.
+    slope: of leaky ReLU below 0, default 0.01. Raises ValueError for another activation and a negative slope.
 
     >>> gain("tanh"), round(gain("relu") ** 2, 9)
     (1.6666666666666667, 2.0)
@@ -62,39 +56,27 @@ def initialize(
     *,
     scale: float = 0.01,
     slope: float = 0.01,
-    fan: str = "in",
     generator: Generator | int | None = None,
 ) -> nn.Module:
     """Give every linear and convolutional layer of `module` new weights, and zero biases; return the module.
 
-    scheme:
-        "zeros"           0: all units of a layer stay equal, nothing is learned
-        "constant"        `scale`, with the same fault
-        "normal"          N(0, scale²)
-        "uniform"         U(-scale, scale)
-        "glorot_normal"   variance gain² · 2/(fan_in + fan_out), a compromise between forward and backward
-        "glorot_uniform"  the same variance: U(-b, b) with b = gain · √(6/(fan_in + fan_out)) (Glorot and Bengio 2010,
-                          eq. 16; paper 004, eq. 1.8). Glorot's schemes are also called Xavier's, by his first name
-        "he_normal"       variance gain²/fan_in (He and others 2015, eq. 10; paper 002)
-        "he_uniform"      the same variance: b = gain · √(3/fan_in)
-        "orthogonal"      gain times a random matrix with orthonormal rows or columns, whichever there are fewer of
-                          (Saxe, McClelland, Ganguli 2014); a convolution's kernels are taken as the rows
-    activation: what follows the layers, see `gain`; the same for all, so give a last layer that nothing follows its
-        own call. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
+    scheme: "zeros" or "constant" (`scale`): all units of a layer stay equal, nothing is learned;
+        "normal", N(0, scale²); "uniform", U(-scale, scale);
+        "glorot_normal", variance gain²·2/(fan_in + fan_out), or "glorot_uniform", the same variance, also
+        called Xavier's (Glorot and Bengio 2010, eq. 16; paper 004, eq. 1.8);
+        "he_normal", variance gain²/fan_in (He and others 2015, eq. 10; paper 002), or "he_uniform", the same variance;
+        "orthogonal", gain times a random matrix with orthonormal rows or columns (Saxe, McClelland, Ganguli 2014).
+    activation: what follows the layers, see `gain`. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
     scale, slope: of "constant", "normal" and "uniform"; of leaky ReLU. Both by default 0.01.
-    fan: "in" (default), or "out", with which He's schemes keep the size of gradients instead of signals.
-    generator: a torch.Generator, or a whole number to seed one; default: torch's own. Drawn on the generator's device,
-        by default the CPU, so that a network starts from the same weights on every device.
-
+    generator: a torch.Generator, or a whole number to seed one; default: torch's own, on the CPU.
     Other layers (normalization, embedding tables, transposed convolutions, attention) keep what they have.
-    Raises ValueError for an unknown scheme, activation or fan, a negative scale, and a module without such a layer.
+    Raises ValueError for an unknown scheme or activation, a negative scale, and a module without such a layer.
 
     >>> network = initialize(nn.Sequential(nn.Linear(1000, 1000), nn.ReLU()), "he_normal", generator=0)
     >>> round(network[0].weight.var().item(), 5), network[0].bias.abs().max().item()
     (0.002, 0.0)
     """
     checks.one_of("scheme", scheme, SCHEMES)
-    checks.one_of("fan", fan, ("in", "out"))
     scale = checks.non_negative("scale", scale)
     if activation is None:
         activation = "relu" if scheme.startswith("he") else "linear"
@@ -108,13 +90,13 @@ def initialize(
         raise ValueError(f"generator: got {checks.describe(generator)}, expected a torch.Generator, a seed or None")
     with torch.no_grad():
         for layer in layers:
-            layer.weight.copy_(_draw(layer, scheme, factor, scale, fan, generator))
+            layer.weight.copy_(_draw(layer, scheme, factor, scale, generator))
             if layer.bias is not None:
                 layer.bias.zero_()
     return module
 
 
-def _draw(layer: nn.Module, scheme: str, factor: float, scale: float, fan: str, generator: Generator | None) -> Tensor:
+def _draw(layer: nn.Module, scheme: str, factor: float, scale: float, generator: Generator | None) -> Tensor:
     """New weights for one layer."""
     dtype = layer.weight.dtype if layer.weight.dtype == torch.float64 else torch.float32
     device = "cpu" if generator is None else generator.device
@@ -122,26 +104,17 @@ def _draw(layer: nn.Module, scheme: str, factor: float, scale: float, fan: str, 
     if scheme in ("zeros", "constant"):
         return weight.fill_(scale if scheme == "constant" else 0)
     if scheme == "orthogonal":
-        return factor * _orthogonal(weight, generator)
+        return nn.init.orthogonal_(weight, factor, generator=generator)
     fan_in, fan_out = fans(layer)
     if scheme in ("normal", "uniform"):
         std, bound = scale, scale
     else:
-        he = factor / math.sqrt(fan_in if fan == "in" else fan_out)
-        std = he if scheme.startswith("he") else factor * math.sqrt(2 / (fan_in + fan_out))
+        he, glorot = factor / math.sqrt(fan_in), factor * math.sqrt(2 / (fan_in + fan_out))
+        std = he if scheme.startswith("he") else glorot
         bound = math.sqrt(3) * std  # U(-b, b) has the variance b²/3
     if scheme.endswith("normal"):
         return weight.normal_(0, std, generator=generator)
     return weight.uniform_(-bound, bound, generator=generator)
-
-
-def _orthogonal(weight: Tensor, generator: Generator | None) -> Tensor:
-    """A matrix from the uniform distribution over those with orthonormal rows (or columns), in the weight's shape."""
-    rows = weight.flatten(1).normal_(generator=generator)
-    tall = rows if rows.shape[0] >= rows.shape[1] else rows.T
-    q, r = torch.linalg.qr(tall)
-    q = q * r.diagonal().sign()  # without the signs, how QR is computed would favor some matrices (Mezzadri 2007)
-    return (q if tall is rows else q.T).reshape(weight.shape)
 
 
 @dataclass(frozen=True)
@@ -151,8 +124,7 @@ class LayerSignal:
     name, kind: of the layer in the network, and its class.
     mean, std, zeros: of the outputs; zeros is the share of them that is exactly 0.
     saturated: for Tanh and Sigmoid the share of outputs in the outer 3 % of the range, else None.
-    gradient_std: standard deviation of the gradient to the outputs; NaN where none comes back. Where numbers overflow,
-        mean and standard deviations become infinite or NaN.
+    gradient_std: standard deviation of the gradient to the outputs; NaN where none comes back.
 
     >>> LayerSignal("0", "Linear", mean=3.0, std=4.0, zeros=0.0, saturated=None).rms
     5.0
@@ -176,14 +148,10 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
     """Send inputs through a network and a gradient back, and return a LayerSignal for every layer, in order.
 
     network: any module. A layer is a module without parts of its own (nn.Linear, nn.ReLU, ...); one that is used twice
-        is listed twice, one whose output is not a tensor not at all. The network runs in the mode it is in; nothing of
-        it changes, not even running means.
+        is listed twice. The network runs in the mode it is in; nothing of it changes, not even running means.
     inputs: floating-point tensor (B, ...) that the network takes.
-    gradient: of the network's output, in its shape; default: independent normal numbers of variance 1 from a fixed
-        seed, so that `gradient_std` says how many times as large a gradient is as at the output.
-
-    Statistics are computed in float64 on the CPU: a GPU is waited for. Raises ValueError for inputs that are not a
-    floating-point batch or not finite, and for a gradient of another shape than the output.
+    gradient: of the network's output, in its shape; default: independent normal numbers of variance 1, fixed.
+    Raises ValueError for inputs that are not a floating-point batch or not finite, and for a gradient of another shape.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> [(layer.name, layer.kind) for layer in signal_statistics(network, torch.ones(2, 4))]
@@ -223,22 +191,18 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
 def _gradient_for(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The gradient to send back: the one given, or normal numbers."""
     if gradient is None:
-        drawn = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
-        return drawn.to(output)
+        gradient = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
     if not isinstance(gradient, Tensor) or gradient.shape != output.shape:
-        expected = f"a tensor of the output's shape {tuple(output.shape)}"
-        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected {expected}")
+        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected a tensor of shape {tuple(output.shape)}")
     return gradient.to(output)
 
 
 def _signal(name: str, layer: nn.Module, output: Tensor) -> LayerSignal:
-    kind = type(layer).__name__
-    mean, std = _mean_and_std(output)
-    saturated = None
+    kind, saturated = type(layer).__name__, None
     if type(layer) in BOUNDED:
         middle, half = BOUNDED[type(layer)]
         saturated = _share((output - middle).abs() > SATURATED * half)
-    return LayerSignal(name or kind, kind, mean, std, _share(output == 0), saturated)
+    return LayerSignal(name or kind, kind, *_mean_and_std(output), _share(output == 0), saturated)
 
 
 def _mean_and_std(values: Tensor) -> tuple[float, float]:

@@ -1,7 +1,4 @@
-"""The loss of a network as a landscape over its weights: lines, curves and planes through it, its curvature (lab 09).
-
-All weights of a network are one point θ, a vector of N numbers.
-"""
+"""The loss of a network as a landscape over its N weights, which are one point: its paths, its curvature (lab 09)."""
 
 import copy
 
@@ -17,12 +14,8 @@ from labkit import checks
 class Landscape:
     """The mean cross-entropy over images as a function of the weights: landscape(vector) -> scalar, with its graph.
 
-    network: an nn.Module; a copy of it is used, the network itself is left alone.
-    images, labels: (B, C, H, W), floats, or whatever else the network takes; (B,), indices of classes.
-
-    Dropout is off. Batch normalization takes its statistics from `images`, anew at each point: the running statistics
-    that a network has stored belong to the weights with which they were gathered, and to no other point.
-    A point has one number for each trainable parameter, in the order of `network.parameters()`.
+    network: an nn.Module, of which a copy is used. images, labels: what it takes (B, ...); indices of classes (B,).
+    Dropout is off. Batch normalization takes its statistics from `images`, anew at each point.
 
     >>> Landscape(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0]))(torch.zeros(9))
     tensor(1.0986)

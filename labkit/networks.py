@@ -1,11 +1,7 @@
-"""Networks that turn images into embeddings.
+"""Networks that turn images (B, C, H, W) into embeddings (B, dim).
 
-Every network here takes a float tensor of images (B, C, H, W) and returns embeddings (B, dim). They know nothing of
-losses: any of them goes with any loss of `labkit.losses`. All work on 8×8, 28×28 and 32×32 images; those that end in a
-flattening layer are told the image size when they are made. `normalize=True` puts every embedding on the unit sphere.
-
-Convolutional and hidden layers start from He's initialization (He et al. 2015), which keeps the size of the signal
-through ReLU layers; the last, linear layer starts with the gain of a linear layer.
+All work on 8×8, 28×28 and 32×32 images. `normalize=True` puts every embedding on the unit sphere. Convolutional and
+hidden layers start from He's initialization (He et al. 2015), the last layer with the gain of a linear one.
 """
 
 from urllib.error import URLError
@@ -21,7 +17,6 @@ class _EmbeddingNetwork(nn.Module):
     """What the networks have in common: check the images, compute `embed(images)`, normalize if asked to."""
 
     def __init__(self, dim: int, in_channels: int, image_size: int | None, normalize: bool, smallest: int = 1):
-        """`image_size`: side of the square images, or None if any size goes; `smallest`: the least side that goes."""
         super().__init__()
         checks.whole("dim", dim)
         checks.whole("in_channels", in_channels)
@@ -29,25 +24,18 @@ class _EmbeddingNetwork(nn.Module):
             checks.whole("image_size", image_size, at_least=smallest)
         self.dim, self.in_channels, self.image_size, self.normalize = dim, in_channels, image_size, normalize
 
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """What a network itself computes: images (B, C, H, W) -> embeddings (B, dim), not yet normalized."""
-        raise NotImplementedError
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W), float -> embeddings (B, dim). Raises ValueError when the shape does not fit."""
-        channels, side = self.in_channels, self.image_size
-        fits = images.ndim == 4 and images.shape[1] == channels
-        if not fits or (side is not None and tuple(images.shape[2:]) != (side, side)):
-            expected = f"(B, {channels}, {side or 'H'}, {side or 'W'})"
+        side = [self.image_size] * 2 if self.image_size else list(images.shape[2:])
+        if images.ndim != 4 or list(images.shape[1:]) != [self.in_channels, *side]:
+            expected = f"(B, {self.in_channels}, {self.image_size or 'H'}, {self.image_size or 'W'})"
             raise ValueError(f"images: got shape {tuple(images.shape)}, expected {expected} for {type(self).__name__}")
         embeddings = self.embed(images)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
 class LeNet(_EmbeddingNetwork):
-    """A LeNet in today's form: two 5×5 convolutions (32 and 64 channels), a hidden layer of 128, a linear embedding.
-
-    After LeCun et al. 1998, with ReLU and max pooling. 0.5 million parameters at 28×28. `image_size` is at least 4.
+    """A LeNet (LeCun et al. 1998) in today's form; 0.5 million parameters at 28×28. image_size: at least 4.
 
     >>> LeNet(dim=2, image_size=8)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -69,10 +57,9 @@ class LeNet(_EmbeddingNetwork):
 
 
 class FeatureNet(_EmbeddingNetwork):
-    """The net of the center-loss paper ("LeNet++"), whose two-dimensional embedding can be drawn as it is.
+    """The net of the center-loss paper (Wen et al. 2016, Table 1), whose two-dimensional embedding can be drawn.
 
-    Wen et al. 2016, Table 1: three stages of two 5×5 convolutions with 32, 64 and 128 channels, PReLU after each,
-    2×2 max pooling after each stage, then a linear layer to `dim` = 2. `image_size` is at least 8.
+    Three stages of two 5×5 convolutions with PReLU and 2×2 max pooling, then a linear layer. image_size: at least 8.
 
     >>> FeatureNet(image_size=8)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -109,16 +96,14 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.first_norm(self.first(x)))
-        # Every stride-th pixel is taken before the 1×1 convolution, not by it: with few channels in channels_last, the
-        # strided one of oneDNN 3.13 writes beside its memory.
+        # Every stride-th pixel is taken before the 1×1 convolution: oneDNN 3.13's strided one writes beside its memory.
         return F.relu(self.second_norm(self.second(y)) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
 class SmallResNet(_EmbeddingNetwork):
-    """A residual net for small images: one block each with `width`, 2·`width` and 4·`width` channels, then the mean.
+    """A residual net for images of any size: a block each with 1, 2 and 4 times `width` channels, then the mean.
 
-    The smallest of the CIFAR family in He et al. 2016 (8 layers; 81 thousand parameters at width 16). Takes images of
-    any size, since it averages over the last feature map.
+    The smallest of the CIFAR family in He et al. 2016 (8 layers; 81 thousand parameters at width 16).
 
     >>> SmallResNet(dim=2, in_channels=3, width=4)(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 2])
@@ -143,13 +128,10 @@ class SmallResNet(_EmbeddingNetwork):
 
 
 class SignatureNet(_EmbeddingNetwork):
-    """The siamese network's half for signature verification (paper 002), at the size of small images.
+    """The siamese network's half for signature verification (paper 002), for small images. image_size: at least 8.
 
-    The lecture lists the parts: 11×11 convolution, 5×5 convolution, 2×2 max pooling, dropout, 3×3 convolution, two
-    fully connected layers, local response normalization; the order and the rates are those of SigNet (Dey et al. 2017:
-    normalization after the first two convolutions, dropout 0.3 between convolutions and 0.5 before the last layer).
-    Ours has padded convolutions and 32, 64 and 96 channels, so that it works from 8×8 on, and a linear embedding, where
-    the lecture's ReLU would keep every embedding inside one orthant.
+    The lecture lists the parts; their order and the rates of dropout are those of SigNet (Dey et al. 2017). Ours has
+    padded convolutions, fewer channels, and a linear embedding: ReLU would keep every embedding inside one orthant.
 
     >>> SignatureNet(dim=2, image_size=8)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -172,21 +154,20 @@ class SignatureNet(_EmbeddingNetwork):
         return self.embedding(self.dropout(F.relu(self.hidden(features))))
 
 
-class MaxOut(nn.Module):
-    """The largest of `pieces` linear units for each of `dim` outputs (Goodfellow et al. 2013; the head of paper 000).
+class MaxOut(nn.Linear):
+    """Features (B, in_features) -> (B, dim): for each output the largest of 16 linear units (the head of paper 000).
 
-    >>> MaxOut(in_features=8, dim=2, pieces=3)(torch.zeros(5, 8)).shape
+    >>> MaxOut(in_features=8, dim=2)(torch.zeros(5, 8)).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, in_features: int, dim: int, pieces: int):
-        super().__init__()
-        self.dim, self.pieces = dim, checks.whole("pieces", pieces)
-        self.linear = nn.Linear(in_features, dim * pieces)
+    PIECES = 16
+
+    def __init__(self, in_features: int, dim: int):
+        super().__init__(in_features, self.PIECES * dim)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, in_features) -> (B, dim)."""
-        return self.linear(features).unflatten(1, (self.dim, self.pieces)).amax(dim=2)
+        return super().forward(features).unflatten(1, (-1, self.PIECES)).amax(dim=2)
 
 
 CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "classifier"}  # torchvision's names
@@ -196,13 +177,10 @@ class Backbone(_EmbeddingNetwork):
     """A network of torchvision with an embedding head instead of its classifier.
 
     name: "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004).
-    head, pieces: "linear", or "maxout": the largest of `pieces` linear units for each dimension (paper 000: 16).
-    pretrained: start from ImageNet weights: torchvision's default ones, downloaded into torch's hub cache unless they
-        are there already. They were trained on RGB images normalized with ImageNet's mean and deviation.
-    in_channels: 3, or 1: a gray image goes in as three equal channels.
-
-    These nets shrink an image 32 times: smaller ones are enlarged to 32×32 first. Raises ValueError for an unknown
-    name or head, FileNotFoundError for pretrained weights that cannot be had.
+    head: "linear", or "maxout" (paper 000): the largest of 16 linear units for each dimension.
+    pretrained: start from torchvision's default ImageNet weights, downloaded unless torch's hub cache has them.
+    in_channels: 3, or 1: a gray image goes in as three equal channels. One below 32×32 is enlarged to that first.
+    Raises ValueError for an unknown name or head, FileNotFoundError for pretrained weights that cannot be had.
 
     >>> Backbone("mobilenet_v2", dim=2, in_channels=1).eval()(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -213,7 +191,6 @@ class Backbone(_EmbeddingNetwork):
         name: str = "resnet18",
         dim: int = 128,
         head: str = "linear",
-        pieces: int = 16,
         pretrained: bool = False,
         in_channels: int = 3,
         normalize: bool = False,
@@ -227,9 +204,8 @@ class Backbone(_EmbeddingNetwork):
         classifier = getattr(self.features, CLASSIFIERS[name])
         in_features = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)][-1].in_features
         setattr(self.features, CLASSIFIERS[name], nn.Identity())
-        self.embedding = MaxOut(in_features, dim, pieces) if head == "maxout" else nn.Linear(in_features, dim)
-        last = self.embedding.linear if head == "maxout" else self.embedding
-        _he_initialization(self.embedding, last)  # the rest keeps torchvision's initialization
+        self.embedding = (MaxOut if head == "maxout" else nn.Linear)(in_features, dim)
+        _he_initialization(self.embedding, last=self.embedding)  # the rest keeps torchvision's initialization
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         if min(images.shape[2:]) < 32:

@@ -1,17 +1,15 @@
 """Optimizers written out (lab 03), each `update` line by line beside its formula, and schedules of the learning rate.
 
-Each class is a torch Optimizer: it has parameter groups, `zero_grad`, `state_dict` and so on, goes wherever
-torch.optim's go, and makes the same steps as its namesake there. They are written to be read: torch.optim's fused forms
-are faster. In the formulas θ is a parameter, g its gradient, ε the learning rate `lr`, t counts steps from 1, and
-squares, roots and quotients are taken entry by entry. All of them take
+Each class is a torch Optimizer and makes the same steps as its namesake in torch.optim, whose fused forms are faster.
+In the formulas θ is a parameter, g its gradient, η the learning rate, t counts steps from 1, and squares, roots and
+quotients are taken entry by entry. All of them take
 
     params: tensors, or parameter groups, dicts with "params" and options of their own.
-    lr: learning rate ε, at least 0.
+    lr: learning rate η, at least 0. eps: at least 0, default 1e-8, keeps the quotient finite.
     weight_decay: at least 0, default 0: adds weight_decay·θ to the gradient (L2 regularization).
 
-A schedule is a function of the step, counted from 0, that returns the factor by which the first learning rate is
-multiplied; torch's LambdaLR applies it: `LambdaLR(optimizer, cosine_decay(steps))`. Optimizers and schedules raise
-ValueError for arguments outside their range.
+A schedule is a function of the step, counted from 0, that returns a factor on the first learning rate, for torch's
+`LambdaLR(optimizer, cosine_decay(steps))`. All raise ValueError for arguments outside their range.
 """
 
 import math
@@ -52,7 +50,7 @@ class _Optimizer(torch.optim.Optimizer):
 
     @staticmethod
     def _gradient(parameter: Tensor, options: dict) -> Tensor:
-        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖² (L2 regularization)."""
+        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖²."""
         if options["weight_decay"] == 0 or options.get("decoupled"):
             return parameter.grad
         return parameter.grad + options["weight_decay"] * parameter
@@ -61,10 +59,9 @@ class _Optimizer(torch.optim.Optimizer):
 class SGD(_Optimizer):
     """Gradient descent, with momentum v if `momentum` α is not 0 (papers 002 and 004; Polyak 1964).
 
-        v ← α·v + g        θ ← θ - ε·v
+        v ← α·v + g        θ ← θ - η·v
 
-    In a constant gradient the steps grow to the terminal velocity ε‖g‖/(1-α). Papers 002 and 004 keep ε inside the
-    velocity, v ← α·v - ε·g and θ ← θ + v: the same steps as long as ε is constant. Equals torch.optim.SGD.
+    Papers 002 and 004 keep η inside the velocity, v ← α·v - η·g and θ ← θ + v: the same steps if η is constant.
 
     momentum: α, at least 0 and below 1, default 0.
     nesterov: step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013); it needs momentum.
@@ -93,13 +90,11 @@ class SGD(_Optimizer):
 class RMSProp(_Optimizer):
     """Steps divided by the root of a running mean v of squared gradients (paper 002; Tieleman and Hinton 2012).
 
-        v ← ρ·v + (1-ρ)·g²        θ ← θ - ε·g / (√v + eps)
+        v ← ρ·v + (1-ρ)·g²        θ ← θ - η·g / (√v + eps)
 
-    Paper 002 adds eps under the root. v starts at 0 and is not corrected for it, so the first step has length
-    ε/√(1-ρ), ten times ε with the default. Equals torch.optim.RMSprop.
+    Paper 002 adds eps under the root. v starts at 0, so the first step has length η/√(1-ρ), ten times η by default.
 
     decay: ρ, at least 0 and below 1, default 0.99.
-    eps: at least 0, default 1e-8, keeps the quotient finite.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
     >>> RMSProp([x], lr=0.5).step(); x
@@ -119,17 +114,12 @@ class Adam(_Optimizer):
     """Running means of the gradient (m) and of its square (v), corrected for their start at 0 (Kingma and Ba 2015).
 
         m ← β₁·m + (1-β₁)·g        m̂ = m / (1-β₁ᵗ)
-        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - ε·m̂ / (√v̂ + eps)
-
-    The first step has length ε in every entry, whatever the gradient. Paper 002 leaves the correction out: that is
-    `bias_correction=False`, whose first steps are longer, by √((1-β₁)²/(1-β₂)) ≈ 3.2 to begin with. Equals
-    torch.optim.Adam, and torch.optim.AdamW with decoupled=True.
+        v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - η·m̂ / (√v̂ + eps)
 
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
-    eps: at least 0, default 1e-8, keeps the quotient finite.
-    bias_correction: False for m̂ = m and v̂ = v.
-    decoupled: True to shrink θ by the factor 1 - ε·weight_decay before the step (Loshchilov, Hutter 2019), instead of
-        adding weight_decay·θ to the gradient, where it is divided by √v̂ like everything else.
+    bias_correction: False for m̂ = m and v̂ = v, as in paper 002.
+    decoupled: True to shrink θ by the factor 1 - η·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
+        instead of adding weight_decay·θ to the gradient.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
     >>> Adam([x], lr=0.5).step(); x
@@ -165,10 +155,9 @@ class RAdam(_Optimizer):
     """Adam that steps by m̂ alone until v̂ is known well enough, then by r·m̂/√v̂ (Liu et al. 2020).
 
         ρ∞ = 2/(1-β₂) - 1        ρ = ρ∞ - 2·t·β₂ᵗ/(1-β₂ᵗ)        r = √[(ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ)]
-        θ ← θ - ε·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - ε·m̂
+        θ ← θ - η·r·m̂·√(1-β₂ᵗ) / (√v + eps)   if ρ > 5,   else   θ ← θ - η·m̂
 
-    ρ counts how many squares v is a mean of, roughly; with β₂ = 0.999 the first 5 steps go by m̂ alone. The paper's
-    limit is 4; 5 is that of its authors' code and of torch. Equals torch.optim.RAdam.
+    ρ counts roughly how many squares v is a mean of. The paper's limit is 4; its authors' code and torch have 5.
 
     betas, eps, decoupled: as for Adam.
 
@@ -215,8 +204,7 @@ def _running_means(gradient: Tensor, state: dict, betas: tuple[float, float]) ->
 def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
     """The learning rate times `factor` after every `every` steps (paper 004, eq. 1.9): factor^⌊step/every⌋.
 
-    every: whole number of steps, at least 1.
-    factor: from 0 to 1, default 0.1. Equals torch's StepLR.
+    every: whole number of steps, at least 1. factor: from 0 to 1, default 0.1.
 
     >>> [step_decay(10, factor=0.5)(step) for step in (0, 9, 10, 20)]
     [1.0, 1.0, 0.5, 0.25]
@@ -229,9 +217,8 @@ def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
 def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
     """Half a cosine wave from 1 down to `lowest` (paper 004, eq. 1.10): lowest + ½(1-lowest)(1 + cos(π·step/steps)).
 
-    steps: whole number of steps until `lowest` is reached, at least 1; there it stays (torch's CosineAnnealingLR is
-        equal until then, and rises again afterwards).
-    lowest: the smallest factor, from 0 to 1, default 0.
+    steps: whole number of steps until `lowest` is reached, at least 1; there it stays (torch's CosineAnnealingLR rises
+        again). lowest: the smallest factor, from 0 to 1, default 0.
 
     >>> [round(cosine_decay(100)(step), 3) for step in (0, 50, 100, 150)]
     [1.0, 0.5, 0.0, 0.0]
@@ -241,27 +228,16 @@ def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
     return lambda step: lowest + (1 - lowest) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
-def warm_restarts(first: int, growth: int = 1, lowest: float = 0.0) -> Callable[[int], float]:
+def warm_restarts(first: int, lowest: float = 0.0) -> Callable[[int], float]:
     """Cosine decays one after the other, each beginning at 1 again (Loshchilov and Hutter 2017; paper 004, 1.2.3).
 
-    first: steps in the first cycle, whole, at least 1.
-    growth: how many times as long each cycle is as the one before, whole, at least 1, default 1.
-    lowest: the smallest factor, from 0 to 1, default 0. Equals torch's CosineAnnealingWarmRestarts.
+    first: steps in a cycle, whole, at least 1. lowest: the smallest factor, from 0 to 1, default 0.
 
-    >>> [round(warm_restarts(10, growth=2)(step), 3) for step in (0, 5, 10, 20, 30)]
-    [1.0, 0.5, 1.0, 0.5, 1.0]
+    >>> [round(warm_restarts(10)(step), 3) for step in (0, 5, 10, 25)]
+    [1.0, 0.5, 1.0, 0.5]
     """
-    checks.whole("first", first)
-    checks.whole("growth", growth)
-    _share("lowest", lowest)
-
-    def factor(step: int) -> float:
-        length = first
-        while step >= length:
-            step, length = step - length, length * growth
-        return cosine_decay(length, lowest)(step)
-
-    return factor
+    decay = cosine_decay(checks.whole("first", first), lowest)
+    return lambda step: decay(step % first)
 
 
 def _below_one(name: str, value: float) -> None:

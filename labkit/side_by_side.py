@@ -1,8 +1,4 @@
-"""Many small networks, trained at once: what the labs use to see every result over several seeds and settings.
-
-`SideBySide` holds the networks, `train_side_by_side` trains them. One step is that of `labkit.training.fit` (images →
-embeddings → loss → gradients → step), with one more axis in front, that of the networks.
-"""
+"""Many small networks, trained at once over several seeds and settings: the loop of labkit.training, one axis more."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["PerNetwork", "SideBySide", "cross_entropies", "train_side_by_side"]
-
 
 class SideBySide(nn.Module):
     """Many small fully connected networks, trained at the same time as one: ReLU between the layers, none at the end.
@@ -22,12 +16,8 @@ class SideBySide(nn.Module):
     seeds: one network per seed; what a network starts from depends on its own seed alone.
     widths: the sizes of the layers, at least two, such as (64, 32, 2): 64 numbers → 32 hidden units → 2.
     classes: puts a linear layer with so many class scores on top of each network, for `scores`.
-
-    Called with inputs (networks, B, widths[0]), or (B, widths[0]) for all of them; gives (networks, B, widths[-1]).
-    Five networks of this size cost little more than one, since a processor spends its time on starting operations. A
-    sum of the networks' losses trains each as if it were alone, as long as the optimizer treats each number by itself
-    (SGD and Adam do; clipping by the norm of all gradients does not).
-
+    Five networks of this size cost little more than one. A sum of their losses trains each as if it were alone, if the
+    optimizer treats each number by itself, as SGD and Adam do (clipping by the norm of all gradients does not).
     Raises ValueError for no seed or fewer than two widths.
 
     >>> SideBySide([0, 1, 2], (64, 32, 2))(torch.zeros(10, 64)).shape
@@ -49,11 +39,10 @@ class SideBySide(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(len(seeds), 1, columns)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (networks, B, widths[0]) or (B, widths[0]) -> embeddings (networks, B, widths[-1])."""
+        """Inputs (networks, B, widths[0]), or (B, widths[0]) for all -> embeddings (networks, B, widths[-1])."""
         for layer in range(self.layers):
+            inputs = F.relu(inputs) if layer else inputs
             inputs = inputs @ self.weights[layer] + self.biases[layer]
-            if layer < self.layers - 1:
-                inputs = F.relu(inputs)
         return inputs
 
     def scores(self, embeddings: Tensor) -> Tensor:
@@ -115,18 +104,16 @@ def train_side_by_side(
 ) -> Tensor:
     """Trains all networks at once, each on minibatches of its own. Returns their losses: (networks, steps).
 
-    networks: trained in place. Networks with the same seed see the same minibatches, so that two
-        settings of a loss are compared on equal terms: SideBySide(seeds * 2, ...) holds a pair of them for each seed.
-    loss: (embeddings (networks, B, D), labels (networks, B)) -> (networks,), such as `cross_entropies` or a
-        `PerNetwork`. The parameters of an nn.Module are trained too; `update(embeddings, labels)`, if the loss has one,
-        is called after each step.
+    networks: trained in place. Those with the same seed see the same minibatches: SideBySide(seeds * 2, ...) compares
+        two settings of a loss on equal terms.
+    loss: (embeddings (networks, B, D), labels (networks, B)) -> (networks,), such as `cross_entropies` or `PerNetwork`.
+        Its parameters are trained too; its `update(embeddings, labels)`, if any, is called after each step.
     images, labels: (N, widths[0]) and (N,); labels can be any tensor with one row per image.
     batch_size: rows drawn per network and step, with replacement, from a generator with seed 0.
     optimizer: parameters -> torch Optimizer; default Adam(lr=lr, fused=True). lr is for the default alone.
     schedule: step (from 0) -> factor on the learning rate; default 1.
     rows: int64 (steps, different seeds, B), the rows to take in each step instead of random ones.
     after_step: called with the number of the step (from 1) when that is done.
-
     Raises ValueError when there is not one label per image, or when the loss does not give one number per network.
 
     >>> networks, x, y = SideBySide([0, 1], (2, 8, 2)), torch.eye(2), torch.arange(2)
@@ -143,11 +130,9 @@ def train_side_by_side(
     stream = torch.tensor([different.index(seed) for seed in networks.seeds])  # which minibatches each network sees
     generator, curve = torch.Generator().manual_seed(0), []
     for step in range(steps):
-        if rows is None:
-            drawn = torch.randint(len(images), (len(different), batch_size), generator=generator)[stream]
-        else:
-            drawn = rows[step][stream]
-        embeddings, targets = networks(images[drawn]), labels[drawn]
+        size = (len(different), batch_size)
+        drawn = torch.randint(len(images), size, generator=generator) if rows is None else rows[step]
+        embeddings, targets = networks(images[drawn[stream]]), labels[drawn[stream]]
         each = loss(embeddings, targets)
         if each.shape != stream.shape:
             raise ValueError(f"loss: got a result of shape {tuple(each.shape)}, expected one number per network")

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "course": {"labkit", "experiments", "course"},
     "tools": {"labkit", "experiments", "course", "tools"},
 }
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/setup.md", "docs/tables.md", "docs/teaching.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/setup.md", "docs/tables.md", "docs/teaching.md")
 
 
 def page(name):

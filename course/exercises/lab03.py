@@ -41,13 +41,13 @@ momentum = Exercise(
     [
         Mistake(
             "uphill",
-            "The gradient points uphill, so the step is subtracted (paper 002 adds it).",
+            "The gradient points uphill, so the step is subtracted (the lecture adds it).",
             "_with(momentum * velocity + gradient, parameter, -lr)",
         ),
         Mistake(
             "one minus too many",
-            "Both the velocity and the step carry a minus: the two cancel, and this climbs. Paper 004's Algorithm 2 is "
-            "printed so.",
+            "Both the velocity and the step carry a minus: the two cancel, and this climbs. The thesis's Algorithm 2 "
+            "is printed so.",
             "_with(momentum * velocity - lr * gradient, parameter, 1)",
             "_with(momentum * velocity - gradient, parameter, lr)",
             "_with(momentum * velocity - lr * gradient, parameter, lr)",
@@ -60,7 +60,7 @@ momentum = Exercise(
         ),
         Mistake(
             "learning rate inside the velocity",
-            "The velocity asked for is α·v + g, without ε: the rate comes in with the step, θ - ε·v.",
+            "The velocity asked for is α·v + g, without η: the rate comes in with the step, θ - η·v.",
             "_with(momentum * velocity - lr * gradient, parameter, -1)",
             "_with(momentum * velocity + lr * gradient, parameter, 1)",
         ),
@@ -72,7 +72,7 @@ momentum = Exercise(
         ),
         Mistake(
             "learning rate forgotten",
-            "The step is ε·v: multiply the velocity by the learning rate.",
+            "The step is η·v: multiply the velocity by the learning rate.",
             "_with(momentum * velocity + gradient, parameter, 1)",
         ),
         Mistake(
@@ -122,7 +122,7 @@ momentum = Exercise(
         ),
         Mistake(
             "rate and momentum swapped",
-            "The learning rate and α have changed places: v ← α·v + g, then θ ← θ - ε·v.",
+            "The learning rate and α have changed places: v ← α·v + g, then θ ← θ - η·v.",
             "momentum_step(parameter, velocity, gradient, momentum, lr)",
         ),
         Mistake(
@@ -220,7 +220,7 @@ rate = Exercise(
         ),
         Mistake(
             "squared or rooted eigenvalue",
-            "A step multiplies the distance by 1 - ε·λ: the eigenvalue comes in as it is.",
+            "A step multiplies the distance by 1 - η·λ: the eigenvalue comes in as it is.",
             "2 / torch.linalg.eigvalsh(hessian)[-1] ** 2",
             "2 / torch.linalg.eigvalsh(hessian)[-1] ** 0.5",
         ),
@@ -245,7 +245,7 @@ batch = Answer(
     "batch size for a quarter of the error",
     512,
     {
-        128: "Four times the examples would do if the error were σ/n, as paper 004 prints it. It is σ/√n.",
+        128: "Four times the examples would do if the error were σ/n, as the thesis prints it. It is σ/√n.",
         256: "Eight times the examples make the error smaller by √8 = 2.8 only.",
         64: "Twice the examples make the error smaller by √2 only.",
         16: "That is how many times as many examples it takes; the number of examples is asked for.",
@@ -358,7 +358,7 @@ adam = Exercise(
     [
         Mistake(
             "no bias correction",
-            "Both means start at 0 and are too small at first, the second far more. Divide them by 1 - βᵗ (paper 002 "
+            "Both means start at 0 and are too small at first, the second far more. Divide them by 1 - βᵗ (the lecture "
             "leaves that out).",
             partial(_adam, corrections=lambda step: (1, 1)),
         ),
@@ -407,7 +407,7 @@ adam = Exercise(
         ),
         Mistake(
             "eps under the root",
-            "Paper 002 prints √(v + eps); here it is √v + eps. Under the root 1e-8 acts like 1e-4 or more: small "
+            "The lecture prints √(v + eps); here it is √v + eps. Under the root 1e-8 acts like 1e-4 or more: small "
             "gradients are held back.",
             partial(_adam, divisor=lambda square, correction: (square / correction + 1e-8).sqrt()),
             partial(_adam, divisor=lambda square, correction: ((square + 1e-8) / correction).sqrt()),
@@ -419,7 +419,7 @@ adam = Exercise(
         ),
         Mistake(
             "another eps",
-            "eps is 1e-8 here. (`10E-8`, as paper 002 prints it, is 1e-7.)",
+            "eps is 1e-8 here. (`10E-8`, as the lecture prints it, is 1e-7.)",
             _with_eps(1e-7),
             _with_eps(1e-6),
             _with_eps(1e-5),
@@ -542,8 +542,8 @@ smoothing = Exercise(
     ],
     [
         Mistake(
-            "as paper 004 prints it",
-            "Paper 004 prints 1 - 1/k for the right class: a negative number. It is 1 - k, so that a row adds up to 1.",
+            "as the thesis prints it",
+            "The thesis prints 1 - 1/k for the right class: a negative number. It is 1 - k, so that a row sums to 1.",
             "_filled(labels, classes, 1 - 1 / share, share / (classes - 1))",
         ),
         Mistake(

@@ -516,7 +516,7 @@ radius = Exercise(
     [
         Mistake(
             "square against radius",
-            "You compare a squared distance with a radius, as paper 000 prints it. A radius is a distance.",
+            "You compare a squared distance with a radius, as Urtans 2020 prints it. A radius is a distance.",
             "(_squares(embeddings, labels, centers) - radius).clamp(min=0).mean() / 2",
             "(_squares(embeddings, labels, centers) - radius).clamp(min=0).mean()",
             "(_squares(embeddings, labels, centers) - radius).clamp(min=0).square().mean() / 2",

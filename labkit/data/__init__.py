@@ -1,13 +1,10 @@
 """Datasets as images in memory, and the batches that are drawn from them.
 
-load.py: `load` finds or fetches a dataset. images.py: `Images` holds it. batches.py: `Batches` draws from it, shuffled,
-or P classes with K images each. augmentation.py: `Augment` changes a whole batch at random, on the device that holds
-the images. sources/: where the sets come from, and how their files are read. Nothing here uses worker processes.
+`load` finds or fetches a dataset, `Images` holds it, `Batches` draws from it, `Augment` changes a batch at random;
+sources/: where the sets come from, and how their files are read. Nothing here uses worker processes.
 
->>> from labkit import data
->>> images, labels = next(iter(data.Batches(data.load("digits"), batch_size=32)))
->>> images.shape, labels.shape
-(torch.Size([32, 1, 8, 8]), torch.Size([32]))
+>>> next(iter(Batches(load("digits"), batch_size=32)))[0].shape
+torch.Size([32, 1, 8, 8])
 """
 
 from labkit.data.augmentation import Augment

@@ -1,8 +1,4 @@
-"""Random changes to a whole batch of images at once, on the device that holds them.
-
-Every change is drawn first and applied afterwards (`draw`, `apply`): several processes draw the same numbers for the
-whole batch and each applies its own rows, so that together they see exactly what one process would see.
-"""
+"""Random changes to a whole batch at once, drawn first: of several processes, each applies its own rows of them."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +12,9 @@ from labkit import checks
 
 @dataclass(frozen=True)
 class Augment:
-    """What may happen to an image; everything is off by default, and every image gets its own draw.
+    """What may happen to an image, in this order; everything is off by default, and every image gets its own draw.
 
-    In the order in which it is done:
-
-    shift: moved by a whole number of pixels from -shift to shift, each way alike, both directions; what moves in is 0.
-        The same as a random crop from the image padded by `shift`.
+    shift: moved by whole pixels from -shift to shift in both directions; what moves in is 0.
     flip: mirrored left to right with probability 1/2. Not for digits or letters.
     crop: a part with sides of `crop` to 1 times the image's (1.0: off), anywhere in the image, scaled to full size.
     rotation: turned about the center by -rotation to rotation degrees; what turns in is 0.
@@ -29,9 +22,7 @@ class Augment:
     color: each channel moved by -color to color of the full range 0..255; with one channel this is the brightness.
     noise: Gaussian noise on every value, its standard deviation `noise` times the full range.
     erase: one rectangle set to 0, its sides up to `erase` times the image's (random erasing, Zhong et al. 2020).
-
-    Called with pixels (B, C, H, W) and a generator; see `apply` for what comes back. Values stay within 0..255. Raises
-    ValueError for a setting outside its range.
+    Called with pixels (B, C, H, W) and a generator: `draw`, then `apply`. Raises ValueError for a setting out of range.
 
     >>> Augment(flip=True)(torch.tensor([[[[7, 8, 9]]]]), torch.Generator().manual_seed(0))
     tensor([[[[9, 8, 7]]]])
@@ -50,36 +41,26 @@ class Augment:
         checks.whole("shift", self.shift, at_least=0)
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: got {self.crop!r}, expected a share of the image's side in (0, 1]")
-        if not 0 <= self.rotation <= 180:
-            raise ValueError(f"rotation: got {self.rotation!r}, expected degrees in [0, 180]")
-        for name in ("color", "noise", "erase", "contrast"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a share in [0, 1]")
+        for name, most in {"rotation": 180, "color": 1, "noise": 1, "erase": 1, "contrast": 1}.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a number in [0, {most}]")
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """`pixels` (B, C, H, W) changed at random."""
         return self.apply(pixels, self.draw(len(pixels), tuple(pixels.shape[1:]), generator))
 
     def draw(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> dict[str, Tensor]:
-        """The random numbers for `count` images of `shape` (C, H, W): one row per image in every tensor.
-
-        Only what is switched on is drawn. The tensors lie on the generator's device.
-
-        >>> Augment(shift=2).draw(5, (1, 8, 8), torch.Generator())["shift"].shape
-        torch.Size([5, 2])
-        """
+        """The random numbers for what is switched on: one row for each of `count` images of `shape` (C, H, W)."""
         channels, height, width = shape
 
-        def uniform(*size: int, within: float = 1.0) -> Tensor:
-            """Uniform in [-within, within]."""
+        def uniform(*size: int, within: float = 1.0) -> Tensor:  # in [-within, within]
             values = torch.rand(count, *size, generator=generator, device=generator.device)
             return values.mul_(2 * within).sub_(within)
 
         drawn = {}
-        if self.shift:
-            # Counted from the corner of the padded image: `shift` leaves an image where it is.
-            places, size = 2 * self.shift + 1, (count, 2)
-            drawn["shift"] = torch.randint(places, size, generator=generator, device=generator.device)
+        if self.shift:  # counted from the corner of the padded image: `shift` leaves an image where it is
+            size = (count, 2)
+            drawn["shift"] = torch.randint(2 * self.shift + 1, size, generator=generator, device=generator.device)
         if self.flip:
             drawn["flip"] = uniform() < 0
         if self.crop < 1:
@@ -103,13 +84,7 @@ class Augment:
         return drawn
 
     def apply(self, pixels: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """`pixels` (B, C, H, W) in 0..255 with the drawn changes made; `pixels` itself is left as it was.
-
-        uint8 stays uint8 where the changes allow it (shift, flip and erase do); the result is float32 otherwise.
-
-        >>> Augment(flip=True).apply(torch.tensor([[[[7, 8, 9]]]]), {"flip": torch.tensor([True])})
-        tensor([[[[9, 8, 7]]]])
-        """
+        """A changed copy of `pixels` (B, C, H, W): uint8 after shift, flip and erase alone, else float32 in 0..255."""
         if self.shift:
             pixels = _shift(pixels, self.shift, drawn["shift"])
         if self.flip:
@@ -131,10 +106,7 @@ class Augment:
 
 
 def _shift(pixels: Tensor, shift: int, corner: Tensor) -> Tensor:
-    """Every row of the result is `width` neighboring values of the padded batch.
-
-    So only the start of each row is computed, and rows are copied whole: a third quicker than a gather of values.
-    """
+    """Every row of the result is `width` neighboring values of the padded batch: rows are copied whole, for speed."""
     count, channels, height, width = pixels.shape
     padded = F.pad(pixels, (shift,) * 4)
     plane = torch.arange(count * channels, device=pixels.device).view(count, channels, 1)

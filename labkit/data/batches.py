@@ -18,27 +18,19 @@ class Batches:
 
     images: what is drawn from.
     batch_size: so many images at random, every image once an epoch; the last, incomplete batch is left out.
-    classes_per_batch, samples_per_class: instead, P classes with K images each, class after class in the batch (the
-        sampler of FaceNet and of "In Defense of the Triplet Loss", Hermans et al. 2017). Every class occurs equally
-        often however unequal their sizes: classes come in rounds, each of which holds all of them in a new random
-        order, and so do the images of a class, so that each is used before any is used again. Only a class with fewer
-        than K images repeats some within a batch, each of them about as often.
+    classes_per_batch, samples_per_class: instead, P classes with K images each, class after class in the batch
+        (Hermans et al. 2017). Classes come in rounds, each of which holds all of them in a new random order, and so do
+        the images of a class: however unequal the classes, all occur equally often, and every image is used before
+        one is used again. Only a class with fewer than K images repeats some within a batch.
     steps: batches per epoch; default N // (images per batch), at least 1.
-    augment: an `Augment`; default None, no change.
-    device: where the images are held and the batches made; default where they are.
-    seed: 0 or more, default 0.
-    rank, world_size: this process's number and how many there are; each makes its slice of the same global batch, and
-        B, P and K count the global one. Default one process.
-
-    Everything is drawn from (seed, epoch, step) alone: the same numbers, the same batches, on the same device also the
-    same augmentation. `epoch` counts the full iterations; `iterate(epoch, start)` gives any position again.
-    Raises ValueError for arguments that do not fit each other or the images.
+    augment: an `Augment`; default no change. device: where the batches are made; default where the images are.
+    seed: 0 or more; the same seed, epoch and step give the same batch, on the same device also augmented.
+    rank, world_size: this process's number and how many there are. Each makes its slice of a batch of B, or P×K.
+    `epoch` counts the full iterations; `iterate(epoch, start)` gives any position again. Raises ValueError for
+    arguments that do not fit each other or the images.
 
     >>> from labkit import data
-    >>> batches = Batches(data.load("digits"), classes_per_batch=3, samples_per_class=2)
-    >>> batches
-    Batches(225 of 3×2 from Images(digits: 1352 of 1×8×8, 10 classes, cpu))
-    >>> next(iter(batches))[1]
+    >>> next(iter(Batches(data.load("digits"), classes_per_batch=3, samples_per_class=2)))[1]
     tensor([4, 4, 6, 6, 2, 2])
     """
 
@@ -58,38 +50,24 @@ class Batches:
         counts = dict(batch_size=batch_size, classes_per_batch=classes_per_batch, samples_per_class=samples_per_class)
         given = [name for name, value in counts.items() if value is not None]
         if given not in (["batch_size"], ["classes_per_batch", "samples_per_class"]):
-            raise ValueError(
-                f"{', '.join(counts)}: got {' and '.join(given) or 'none'}, expected batch_size alone or the other two"
-            )
-        for name, value in {**counts, "steps": steps}.items():
-            if value is not None:
-                checks.whole(name, value)
+            got = " and ".join(given) or "none"
+            raise ValueError(f"{', '.join(counts)}: got {got}, expected batch_size alone or the other two")
+        for name in given:
+            checks.whole(name, counts[name])
         checks.whole("seed", seed, at_least=0)
-
         labels = images.labels.cpu().numpy()
-        members = [np.flatnonzero(labels == number) for number in np.unique(labels)]
-        self.global_batch_size = batch_size or classes_per_batch * samples_per_class
-        if batch_size and batch_size > len(images):
-            raise ValueError(f"batch_size: got {batch_size}, expected at most the {len(images)} images that there are")
-        if classes_per_batch and classes_per_batch > len(members):
-            raise ValueError(
-                f"classes_per_batch: got {classes_per_batch}, expected at most the {len(members)} classes with images"
-            )
+        self._members = [np.flatnonzero(labels == number) for number in np.unique(labels)]
+        most, what = (len(images), "images") if batch_size else (len(self._members), "classes with images")
+        if counts[given[0]] > most:
+            raise ValueError(f"{given[0]}: got {counts[given[0]]}, expected at most the {most} {what}")
         self.images = images if device is None else images.to(device)
-        self.batch_size, self.classes_per_batch, self.samples_per_class = (
-            batch_size,
-            classes_per_batch,
-            samples_per_class,
-        )
-        self.steps = steps or max(1, len(images) // self.global_batch_size)
-        self.augment = augment
-        self.seed = seed
-        self.epoch = 0
-        self._members = members
+        self.batch_size, self.global_batch_size = batch_size, batch_size or classes_per_batch * samples_per_class
+        self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
+        self.steps = checks.whole("steps", max(1, len(images) // self.global_batch_size) if steps is None else steps)
+        self.augment, self.seed, self.epoch = augment, seed, 0
         self._set_share(rank, world_size)
 
     def __len__(self) -> int:
-        """Batches per epoch."""
         return self.steps
 
     def __repr__(self) -> str:
@@ -97,55 +75,33 @@ class Batches:
         share = f", share {self.rank} of {self.world_size}" if self.world_size > 1 else ""
         return f"Batches({self.steps} of {size} from {self.images!r}{share})"
 
-    @property
-    def device(self) -> torch.device:
-        """Where the batches are made."""
-        return self.images.device
-
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the epoch that is on; `epoch` goes up by one when the last has been taken."""
         yield from self.iterate(self.epoch)
         self.epoch += 1
 
     def iterate(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of `epoch` from position `start` on; `self.epoch` stays as it is.
-
-        >>> from labkit import data
-        >>> len(list(Batches(data.load("digits"), batch_size=100).iterate(epoch=3, start=11)))
-        2
-        """
-        order = self.indices(epoch)[:, self._slice].to(self.device)
-        normalized = self.images.normalizer()
-        generator = torch.Generator(self.device)
+        """The batches of `epoch` from position `start` on; `self.epoch` stays as it is."""
+        order = self.indices(epoch)[:, self._slice].to(self.images.device)
+        normalized, generator = self.images.normalizer(), torch.Generator(self.images.device)
         for step in range(start, self.steps):
             pixels = self.images.images.index_select(0, order[step])
             if self.augment is not None:
-                generator.manual_seed(_seed_from(self.seed, epoch, step))
+                seed = np.random.SeedSequence((self.seed, epoch, step))  # neighbors give seeds with nothing in common
+                generator.manual_seed(int(seed.generate_state(1, np.uint64)[0]))
                 drawn = self.augment.draw(self.global_batch_size, self.images.shape, generator)
                 pixels = self.augment.apply(pixels, {name: values[self._slice] for name, values in drawn.items()})
             yield normalized(pixels), self.images.labels.index_select(0, order[step])
 
     def indices(self, epoch: int) -> Tensor:
-        """int64 (steps, images in a global batch), on the CPU: which images make up each batch of `epoch`.
-
-        >>> from labkit import data
-        >>> Batches(data.load("digits"), batch_size=100).indices(epoch=0).shape
-        torch.Size([13, 100])
-        """
+        """int64 (steps, images in a batch), on the CPU: which images make up each batch of `epoch`."""
         random = np.random.default_rng((self.seed, epoch))
         if self.batch_size:
-            order = _shuffled_blocks(len(self.images), self.steps, self.batch_size, random)
-        else:
-            order = self._balanced_order(random)
-        return torch.from_numpy(order)
+            return torch.from_numpy(_shuffled_blocks(len(self.images), self.steps, self.batch_size, random))
+        return torch.from_numpy(self._balanced_order(random))
 
     def share(self, rank: int, world_size: int) -> "Batches":
-        """The same global batches, of which process `rank` of `world_size` makes its slice.
-
-        >>> from labkit import data
-        >>> next(iter(Batches(data.load("digits"), batch_size=100).share(0, 4)))[1].shape
-        torch.Size([25])
-        """
+        """The same batches, of each of which process `rank` of `world_size` makes its slice."""
         shared = copy.copy(self)
         shared._set_share(rank, world_size)
         return shared
@@ -157,7 +113,7 @@ class Batches:
         return moved
 
     def describe(self) -> dict:
-        """What the batches are drawn from and how, as plain values: equal descriptions mean equal global batches."""
+        """What the batches are drawn from and how, as plain values: equal descriptions mean equal batches."""
         settings = ("batch_size", "classes_per_batch", "samples_per_class", "steps", "seed")
         return {
             "dataset": self.images.name,
@@ -170,16 +126,13 @@ class Batches:
         }
 
     def _set_share(self, rank: int, world_size: int) -> None:
+        count = self.global_batch_size
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"rank: got {rank} of world_size {world_size}, expected 0 <= rank < world_size")
-        size, rest = divmod(self.global_batch_size, world_size)
-        if rest:
-            raise ValueError(
-                f"world_size: got {world_size}, expected a number that divides the {self.global_batch_size} images of "
-                "the global batch"
-            )
+        if count % world_size:
+            raise ValueError(f"world_size: got {world_size}, expected a number that divides the {count} images")
         self.rank, self.world_size = rank, world_size
-        self._slice = slice(rank * size, (rank + 1) * size)
+        self._slice = slice(rank * count // world_size, (rank + 1) * count // world_size)
 
     def _balanced_order(self, random: np.random.Generator) -> np.ndarray:
         """The images of an epoch of P×K batches, (steps, P·K)."""
@@ -196,16 +149,8 @@ def _shuffled_blocks(size: int, blocks: int, block: int, random: np.random.Gener
     """(blocks, block) of the numbers 0..size-1, in rounds: each round holds all of them once, in a new random order.
 
     Where a block reaches over the end of a round, the next round is rearranged so that no number comes twice in the
-    block. A block with more places than there are numbers holds each of them as often, or once more.
-
-    Four blocks of three from five numbers take three rounds, laid end to end and cut into threes:
-
-        round 0   3 2 4 1 0        block 0   3 2 4
-        round 1   2 1 3 4 0        block 1   1 0 | 2
-        round 2   1 4 2 3 0        block 2   1 3 4
-                                   block 3   0 | 1 4
-
-    Round 1 was drawn as 1 2 3 4 0. Block 1 held a 1 already, so 2, the first that it did not hold, went to the front.
+    block. Here the second round was drawn as 1 2 3 4 0: since its first block held a 1 already, 2, the first number
+    that it did not hold, went to the front. A block with more places than numbers holds each as often, or once more.
 
     >>> _shuffled_blocks(5, 4, 3, np.random.default_rng(10)).tolist()
     [[3, 2, 4], [1, 0, 2], [1, 3, 4], [0, 1, 4]]
@@ -215,14 +160,9 @@ def _shuffled_blocks(size: int, blocks: int, block: int, random: np.random.Gener
         return np.concatenate([full, _shuffled_blocks(size, blocks, block % size, random)], axis=1)
     rounds = random.permuted(np.tile(np.arange(size), (-(-blocks * block // size), 1)), axis=1)
     for number in range(1, len(rounds)):
-        begun = number * size % block  # so many numbers, the last of the round before, stand in the open block already
+        begun = number * size % block  # so many numbers, the last of the round before, stand in the open block
         if begun:
             repeated = np.isin(rounds[number], rounds[number - 1, -begun:])
             first = np.flatnonzero(~repeated)[: block - begun]  # these complete it
             rounds[number] = np.concatenate([rounds[number, first], np.delete(rounds[number], first)])
     return rounds.reshape(-1)[: blocks * block].reshape(blocks, block)
-
-
-def _seed_from(*numbers: int) -> int:
-    """One seed from several numbers: neighbors among them give seeds that have nothing in common."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

@@ -15,21 +15,17 @@ Indices = Tensor | np.ndarray | Sequence[int]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Images:
-    """A set of labeled images.
+    """A set of labeled images. Raises ValueError for anything that does not fit together.
 
-    images: uint8 tensor (N, C, H, W), C = 1 or 3.
-    labels: int64 tensor (N,) on the same device, 0..K-1.
-    classes: the K names, none twice.
-    name: of the dataset, for figures and records.
+    images: uint8 tensor (N, C, H, W), C = 1 or 3. labels: int64 tensor (N,) on the same device, 0..K-1.
+    classes: the K names, none twice. name: of the dataset, for figures and records.
     normalize: mean and standard deviation for each channel, or one for all, in units of the full range (1.0 is 255);
-        the default takes 0..255 to -1..1. It belongs to the images so that training and evaluation cannot differ:
-        `floats` and `Batches` both use it. Another one: `dataclasses.replace(images, normalize=((0.13,), (0.31,)))`.
+        the default takes 0..255 to -1..1. `floats` and `Batches` both use it, so that training and evaluation agree.
+        Another one: `dataclasses.replace(images, normalize=((0.13,), (0.31,)))`.
 
-    Raises ValueError for anything that does not fit together.
-
-    >>> pixels, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 0])
-    >>> Images(pixels, labels, ("cat", "dog"), name="pets")
-    Images(pets: 4 of 1×8×8, 2 classes, cpu)
+    >>> pets = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 0]), ("cat", "dog"), "pets")
+    >>> pets.take([0, 1, 2]).only(["dog"])
+    Images(pets: 2 of 1×8×8, 1 classes, cpu)
     """
 
     images: Tensor
@@ -42,34 +38,23 @@ class Images:
         images, labels, classes = self.images, self.labels, self.classes
         for name, value in (("images", images), ("labels", labels)):
             if not isinstance(value, Tensor):
-                raise ValueError(
-                    f"{name}: got {type(value).__name__}, expected a torch.Tensor (torch.as_tensor makes one)"
-                )
+                raise ValueError(f"{name}: got {type(value).__name__}, expected a torch.Tensor (torch.as_tensor)")
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
             raise ValueError(f"images: got {checks.describe(images)}, expected uint8 (N, 1 or 3, H, W)")
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"labels: got {checks.describe(labels)}, expected int64 ({len(images)},), one for each image"
-            )
+            raise ValueError(f"labels: got {checks.describe(labels)}, expected int64 ({len(images)},), one an image")
         if labels.device != images.device:
-            raise ValueError(f"labels: got device {labels.device}, expected that of the images, {images.device}")
+            raise ValueError(f"labels: got a tensor on {labels.device}, expected one on {images.device} as images")
         if isinstance(classes, str | bytes) or any(isinstance(name, bytes) for name in classes):
             raise ValueError(f"classes: got {classes!r}, expected a sequence of names")
         classes = tuple(map(str, classes))
         if len(set(classes)) < len(classes):
-            twice = next(name for name in classes if classes.count(name) > 1)
-            raise ValueError(f"classes: got {twice!r} twice, expected every name once")
+            raise ValueError(f"classes: got {max(classes, key=classes.count)!r} twice, expected every name once")
         if len(labels) and not 0 <= (found := labels.aminmax()).min <= found.max < len(classes):
-            raise ValueError(
-                f"labels: got {int(found.min)} to {int(found.max)}, expected 0 to {len(classes) - 1} "
-                f"for {len(classes)} classes"
-            )
+            raise ValueError(f"labels: got {int(found.min)} to {int(found.max)}, expected 0 to {len(classes) - 1}")
         mean, std = self.normalize
         if {len(mean), len(std)} - {1, images.shape[1]} or min(std) <= 0:
-            raise ValueError(
-                f"normalize: got {self.normalize}, expected (means, standard deviations > 0), each one value or "
-                f"{images.shape[1]}, one for each channel"
-            )
+            raise ValueError(f"normalize: got {self.normalize}, expected means and deviations > 0 for each channel")
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "normalize", (tuple(map(float, mean)), tuple(map(float, std))))
 
@@ -97,67 +82,41 @@ class Images:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, indices: Indices) -> "Images":
-        """The images at these places, in this order; or those where a boolean mask of length N is True.
-
-        >>> from labkit import data
-        >>> data.load("digits").take([0, 5, 7])
-        Images(digits: 3 of 1×8×8, 10 classes, cpu)
-        """
+        """The images at these places, in this order; or those where a boolean mask of length N is True."""
         indices = self._indices(indices)
         return replace(self, images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
 
     def only(self, classes: Sequence[int | str]) -> "Images":
-        """The images of these classes (numbers or names); they become classes 0, 1, ... in the order given.
-
-        >>> from labkit import data
-        >>> data.load("digits").only([8, 9]).classes
-        ('8', '9')
-        """
+        """The images of these classes (numbers or names); they become classes 0, 1, ... in the order given."""
         numbers = []
         for wanted in classes:
             known = self.classes if isinstance(wanted, str) else range(len(self.classes))
             if wanted not in known:
-                shown = ", ".join(f"{number} {name!r}" for number, name in enumerate(self.classes[:20]))
-                more = f", ... {len(self.classes)} in all" if len(self.classes) > 20 else ""
-                raise ValueError(f"classes: got {wanted!r}, expected numbers or names of {shown}{more}")
+                numbers_there = f"0 to {len(self.classes) - 1}"
+                raise ValueError(f"classes: got {wanted!r}, expected {numbers_there} or names as in {self.classes[:3]}")
             numbers.append(known.index(wanted))
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"classes: got {list(classes)}, expected at least one class and none twice")
-        new_number = torch.full((len(self.classes),), -1, device=self.device)
-        new_number[torch.tensor(numbers, device=self.device)] = torch.arange(len(numbers), device=self.device)
-        labels = new_number.index_select(0, self.labels)
-        kept = labels >= 0
-        names = tuple(self.classes[number] for number in numbers)
+        new_number = torch.full((len(self.classes),), -1)
+        new_number[numbers] = torch.arange(len(numbers))
+        labels = new_number.to(self.device).index_select(0, self.labels)
+        names, kept = tuple(self.classes[number] for number in numbers), labels >= 0
         return replace(self, images=self.images[kept], labels=labels[kept], classes=names)
 
     def floats(self, indices: Indices | None = None) -> Tensor:
-        """float32 (n, C, H, W): the images at `indices`, or all, as (x/255 - mean) / std.
-
-        >>> from labkit import data
-        >>> data.load("digits").floats([3, 1]).shape
-        torch.Size([2, 1, 8, 8])
-        """
+        """float32 (n, C, H, W): the images at `indices`, or all, as (x/255 - mean) / std."""
         pixels = self.images if indices is None else self.images.index_select(0, self._indices(indices))
         return self.normalizer()(pixels)
 
     def normalizer(self) -> Callable[[Tensor], Tensor]:
-        """A function from pixels (B, C, H, W) in 0..255 to (x/255 - mean) / std, float32 in memory of its own.
-
-        >>> Images(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.tensor([0]), ("white",)).normalizer()(255)
-        tensor([[[[1.]]]])
-        """
+        """A function from pixels (B, C, H, W) in 0..255 to (x/255 - mean) / std, float32 in memory of its own."""
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in self.normalize)
         pair = (1 / (255 * std)).expand(mean.shape if len(std) == 1 else std.shape), -mean / std
         scale, offset = (values.to(torch.float32).to(self.device).view(1, -1, 1, 1) for values in pair)
         return lambda pixels: torch.mul(pixels, scale).add_(offset)  # x·scale + offset
 
     def fingerprint(self) -> str:
-        """SHA-256 of the pixels and labels, in hexadecimal: the same data has the same, on every device.
-
-        >>> from labkit import data
-        >>> data.load("digits", "test").fingerprint()[:16]
-        '796da3b5023de827'
-        """
+        """SHA-256 of the pixels and labels, in hexadecimal: the same data has the same, on every device."""
         digest = hashlib.sha256(self.images.cpu().contiguous().numpy())
         digest.update(self.labels.cpu().contiguous().numpy())
         return digest.hexdigest()
@@ -167,12 +126,9 @@ class Images:
         indices = torch.as_tensor(indices if isinstance(indices, Tensor | np.ndarray) else list(indices))
         if indices.dtype == torch.bool and indices.shape == self.labels.shape:
             indices = indices.nonzero().flatten()
-        if indices.numel() == 0:
-            indices = indices.to(torch.int64).flatten()
+        indices = indices if indices.numel() else torch.empty(0, dtype=torch.int64)
         if indices.ndim != 1 or indices.dtype.is_floating_point or indices.dtype == torch.bool:
-            raise ValueError(
-                f"indices: got {checks.describe(indices)}, expected integers (n,) or a mask ({len(self)},)"
-            )
+            raise ValueError(f"indices: got {checks.describe(indices)}, expected int64 (n,) or a mask ({len(self)},)")
         if len(indices) and not indices.is_cuda and not 0 <= indices.min() <= indices.max() < len(self):
             raise ValueError(f"indices: got {indices.min()} to {indices.max()}, expected 0 to {len(self) - 1}")
         return indices.to(self.device, torch.int64)

@@ -31,10 +31,12 @@ def show(figure: Figure, alt: str) -> None:
     display_with_words(png(figure, scale=2), alt, width=round(figure.bbox.width))
 
 
-def display_with_words(picture: bytes, alt: str, width: int, live: dict | None = None) -> None:
+def display_with_words(
+    picture: bytes, alt: str, width: int, live: dict | None = None, about: dict | None = None
+) -> None:
     """Displays a PNG, `width` pixels wide on the page, and below it `alt`, folded; ValueError if `alt` says nothing.
 
-    live: what a page with a running kernel shows instead of the PNG, as a MIME bundle.
+    live: what a page with a running kernel shows instead of the PNG, as a MIME bundle. about: metadata to keep with it.
 
     >>> display_with_words(png(new_axes()[0]), "Empty axes.", 700)  # doctest: +ELLIPSIS
     {'text/plain': 'Figure: Empty axes.', 'image/png': ...
@@ -45,7 +47,8 @@ def display_with_words(picture: bytes, alt: str, width: int, live: dict | None =
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt: got {alt!r}, expected a description of the figure in words")
     data = {"text/plain": f"Figure: {alt}", "image/png": base64.b64encode(picture).decode()}
-    display({**(live or {}), **data}, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
+    metadata = {"image/png": {"alt": alt, "width": width}, **(about or {})}
+    display({**(live or {}), **data}, metadata=metadata, raw=True)
     words = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
     display({"text/plain": alt, "text/html": words}, raw=True)
 

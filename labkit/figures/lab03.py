@@ -1,22 +1,21 @@
 """Pictures of lab 03: surfaces in two dimensions, the paths of optimizers across them, and a race of two of them."""
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ipywidgets import FloatLogSlider, Layout
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
+from traitlets import Dict, Enum, Float, Int, List
 
 from labkit import optimizers
-from labkit.figures.drawing import Arrays, array, arrays, new_axes
-from labkit.figures.live import WIDTH, Live, live
-from labkit.figures.style import BLUE, GRAY, INK, MARKERS, ORANGE, RED, YELLOW, looks, styled
+from labkit.figures.drawing import Arrays, arrays, new_axes
+from labkit.figures.hands import Hand
+from labkit.figures.style import GRAY, INK, MARKERS, YELLOW, looks, styled
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Surface:
 
 
 def bowl(curvatures: tuple[float, float] = (1.0, 100.0), degrees: float = 0.0) -> Surface:
-    """Returns the bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees.
+    """Returns the bowl ½(λ₁u² + λ₂v²), where u and v are the axes x and y turned by so many degrees, and its start too.
 
     curvatures: (λ₁, λ₂), the eigenvalues of its Hessian.
 
@@ -62,7 +61,8 @@ def bowl(curvatures: tuple[float, float] = (1.0, 100.0), degrees: float = 0.0) -
         u, v = cosine * x + sine * y, cosine * y - sine * x
         return (curvatures[0] * u**2 + curvatures[1] * v**2) / 2
 
-    return Surface(function, (-1.5, 1.0), (-2.0, 2.0, -1.5, 1.5), ((0.0, 0.0),))
+    start = (-1.5 * cosine - sine, cosine - 1.5 * sine)  # u = -1.5, v = 1
+    return Surface(function, start, (-2.0, 2.0, -1.5, 1.5), ((0.0, 0.0),))
 
 
 SURFACES = {
@@ -106,7 +106,7 @@ def descend(surface: Surface, optimizer: Callable, steps: int, start: tuple[floa
     return np.array(path)
 
 
-def _draw_surface(axes, surface):
+def _draw_surface(axes, surface, start=None):
     """Height lines, closer together where it is low, and a star at each minimum."""
     left, right, bottom, top = surface.limits
     x, y = np.meshgrid(np.linspace(left, right, 161), np.linspace(bottom, top, 161))
@@ -115,7 +115,7 @@ def _draw_surface(axes, surface):
     axes.contourf(x, y, above, [0, *levels], colors=colormaps["Greys"](np.linspace(0.02, 0.4, 14)))
     axes.contour(x, y, above, levels, colors=GRAY, linewidths=0.6)
     axes.plot(*np.array(surface.minima).T, "*", color=YELLOW, markeredgecolor=INK, markersize=16, zorder=4)
-    axes.plot(*surface.start, "o", color="white", markeredgecolor=INK, markersize=9, zorder=4)
+    axes.plot(*(start or surface.start), "o", color="white", markeredgecolor=INK, markersize=9, zorder=4)
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
@@ -137,65 +137,6 @@ def paths(surface: Surface, lines: Arrays) -> Figure:
     return figure
 
 
-@styled
-def landscape(x: ArrayLike, height: ArrayLike, starts: ArrayLike, ends: ArrayLike, xlabel: str, ylabel: str) -> Figure:
-    """Draws a curve, and where balls that were put on it came to rest.
-
-    x, height: (N,) the curve.
-    starts, ends: (B, 2) points (x, height); every start is joined to its end by a thin line.
-
-    >>> landscape([-1, 0, 1], [1, 0, 1], [[1, 1]], [[0, 0]], "x", "loss").axes[0].lines[-1].get_label()
-    'end'
-    """
-    x = array("x", x, None)
-    starts = array("starts", starts, None, 2)
-    ends = array("ends", ends, len(starts), 2)
-    figure, axes = new_axes(xlabel=xlabel, ylabel=ylabel)
-    axes.plot(x, array("height", height, len(x)), color=INK)
-    for start, end in zip(starts, ends, strict=True):
-        axes.plot(*np.stack([start, end]).T, color=GRAY, linewidth=0.8, linestyle=":")
-    axes.plot(*starts.T, "o", color="white", markeredgecolor=INK, markersize=9, label="start")
-    axes.plot(*ends.T, "s", color=ORANGE, markeredgecolor=INK, markersize=8, label="end")
-    axes.set_xlim(x.min(), x.max())
-    axes.legend()
-    return figure
-
-
-@styled
-def _race_scene(surface):
-    """Returns draw(first, second): two (name, path) across a surface, and the height of each over the steps."""
-    figure, (left, right) = new_axes(10.5, 4.8, columns=2, widths=[1.35, 1])
-    left.set(xlabel="parameter x", ylabel="parameter y")
-    right.set(xlabel="step", ylabel="height above the lowest minimum", yscale="log")
-    right.set(xlim=(0, 200), ylim=(1e-6, 1e4))
-    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _draw_surface(left, surface)
-    title = left.set_title("\n", loc="left", fontsize=12)
-    title.set_animated(True)
-    tracks, heights, ends = [], [], []
-    for color, line, marker in ((BLUE, "-", "o"), (RED, "--", "s")):
-        moving = {"color": color, "linestyle": line, "linewidth": 1.6, "animated": True}
-        tracks += left.plot([], [], marker=marker, markersize=3.5, **moving)
-        heights += right.plot([], [], **moving)
-        ends += left.plot([], [], marker, color=color, markeredgecolor=INK, markersize=10, animated=True)
-
-    def draw(first, second):
-        said = []
-        for (name, path), track, end, curve, kind in zip(
-            (first, second), tracks, ends, heights, ("blue, solid", "red, dashed"), strict=True
-        ):
-            path = array(name, path, None, 2)
-            above = np.maximum(surface.height(*path.T) - surface.lowest, 1e-12)
-            track.set_data(path.T)
-            end.set_data(path[-1:].T)
-            curve.set_data(np.arange(len(path)), above)
-            said.append(f"{name} ({kind}): {above[-1]:.2g} after step {len(path) - 1}")
-        title.set_text("\n".join(said))
-        return figure
-
-    return draw
-
-
 # What the sliders mean to each: learning rate and momentum, which is β₁ of Adam and RAdam, and of no use to the others.
 RACERS = {
     "gradient descent": lambda lr, momentum: lambda p: optimizers.SGD(p, lr),
@@ -206,33 +147,57 @@ RACERS = {
 }
 
 
-def race() -> Live:
-    """Shows two optimizers racing down a surface of SURFACES; learning rates, momentum and steps are under sliders.
+class Race(Hand):
+    """Optimizers racing down a surface of SURFACES, from a start that is dragged or clicked.
 
-    >>> race().set(second="RAdam", surface="saddle").values["second"]
-    'RAdam'
+    shown, rates: name of an optimizer -> whether it runs, and its learning rate. momentum: that of momentum, β₁ of the
+    Adams.
+
+    >>> Race(surface="saddle", start=[1.0, 0.5]).state["surface"]
+    'saddle'
     """
-    scene = functools.cache(lambda name: _race_scene(SURFACES[name]))
 
-    def draw(surface, first, first_rate, second, second_rate, momentum, steps):
-        runs = []
-        for name, rate in ((first, first_rate), (second, second_rate)):
-            path = descend(SURFACES[surface], RACERS[name](rate, momentum), steps)
-            runs.append((name if len(path) > steps else f"{name}, diverged", path))
-        return scene(surface)(*runs)
+    module = "race"
+    surface = Enum(list(SURFACES), "valley").tag(sync=True)
+    start = List(list(SURFACES["valley"].start)).tag(sync=True)
+    shown = Dict({name: name in ("momentum", "Adam") for name in RACERS}).tag(sync=True)
+    rates = Dict(dict(zip(RACERS, (0.01, 0.01, 0.03, 0.03, 0.03), strict=True))).tag(sync=True)
+    momentum = Float(0.9).tag(sync=True)
+    steps = Int(100).tag(sync=True)
 
-    def choice(chosen):
-        return [chosen, *(name for name in RACERS if name != chosen)]
-
-    def rate(name, start):
-        look = {"style": {"description_width": "100px"}, "layout": Layout(width=WIDTH)}
-        return FloatLogSlider(start, min=-4, max=0.5, step=0.05, description=name, readout_format=".4f", **look)
+    @styled
+    def figure(self) -> Figure:
+        """The paths across the surface, and the height of each over the steps."""
+        surface = SURFACES[self.surface]
+        figure, (left, right) = new_axes(10.5, 4.8, columns=2, widths=[1.35, 1])
+        left.set(xlabel="parameter x", ylabel="parameter y")
+        right.set(xlabel="step", ylabel="height above the lowest minimum", yscale="log")
+        right.set(xlim=(0, 200), ylim=(1e-6, 1e4))
+        right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _draw_surface(left, surface, self.start)
+        for name, (color, line), marker in zip(RACERS, looks(), MARKERS, strict=False):
+            if not self.shown[name]:
+                continue
+            path = descend(surface, RACERS[name](self.rates[name], self.momentum), self.steps, tuple(self.start))
+            above = np.maximum(surface.height(*path.T) - surface.lowest, 1e-12)
+            look = {"color": color, "linestyle": line, "linewidth": 1.6}
+            left.plot(*path.T, marker=marker, markersize=3.5, **look)
+            ended = f"{above[-1]:.2g} after step {self.steps}" if len(path) > self.steps else "diverged"
+            right.plot(above, label=f"{name}: {ended}", **look)
+        right.legend()
+        return figure
 
     alt = (
-        "Left, a surface as height lines with a circle at the start and stars at the minima, and the paths of two "
-        "optimizers across it. Right, how high each still is above the lowest minimum, over the steps. Sliders choose "
-        "the surface, the optimizers, their learning rates, the momentum and the number of steps."
+        "Left, a surface as height lines with a circle at the start and stars at the minima, and the paths of "
+        "optimizers across it. Right, how high each still is above the lowest minimum, over the steps. The start can "
+        "be dragged; surface, optimizers, learning rates, momentum and number of steps can be chosen."
     )
-    controls = {"surface": list(SURFACES), "first": choice("momentum"), "first_rate": rate("first rate", 0.01)}
-    controls |= {"second": choice("Adam"), "second_rate": rate("second rate", 0.03)}
-    return live(draw, alt, **controls, momentum=(0.0, 0.99, 0.9, 0.01), steps=(10, 200, 100, 10))
+
+
+def race() -> Race:
+    """Shows optimizers racing down a surface.
+
+    >>> race().surface
+    'valley'
+    """
+    return Race()

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
+from traitlets import Bool, Float, List
 
 from labkit import checks
 from labkit.figures.drawing import Draw, array, items, new_axes
 from labkit.figures.embedding import PLANE
+from labkit.figures.hands import Hand
 from labkit.figures.live import Live, live
 from labkit.figures.style import BLUE, DIFFERENT, GRAY, INK, NAME, ORANGE, OUTLINE, SAME, looks, styled
 
@@ -114,82 +116,76 @@ CORNERS = {"anchor": (INK, "o"), "positive": (SAME, "s"), "negative": (DIFFERENT
 
 
 @styled
-def triplet_scene() -> Draw:
-    """Returns draw(anchor, positive, negative, margin, squared=False) -> Figure: a triplet in the plane.
+def triplet_picture(
+    anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float, squared: bool = False
+) -> Figure:
+    """Draws a triplet in the plane: where the negative would be hard, semi-hard or easy, and how descent moves each.
 
-    The picture shows where the negative would be hard, semi-hard or easy, and how descent moves each point.
-
-    >>> triplet_scene()([0, 0], [1, 0], [0, 2], margin=0.2).axes[0].get_title().splitlines()[1]
+    >>> triplet_picture([0, 0], [1, 0], [0, 2], margin=0.2).axes[0].get_title().splitlines()[1]
     'loss 0.00, easy; no gradient'
     """
+    t = triplet(anchor, positive, negative, margin, squared)
+    corners, steps = np.array([anchor, positive, negative], dtype=float), -STEP * t.gradients
     figure, axes = new_axes(6, 6.2, **PLANE)
     axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
-    axes.title.set_animated(True)
-    semihard = Circle((0, 0), facecolor="#fff0cc", edgecolor=ORANGE, linestyle="--", linewidth=1.5, zorder=1)
-    hard = Circle((0, 0), facecolor="#f8dcd6", edgecolor=BLUE, linewidth=1.5, zorder=1.1)
-    for circle in (semihard, hard):
-        axes.add_patch(circle).set_animated(True)
+    inner, outer = np.array([t.d_ap, t.d_ap + margin]) ** (0.5 if squared else 1)
+    axes.add_patch(Circle(corners[0], outer, facecolor="#fff0cc", edgecolor=ORANGE, linestyle="--", linewidth=1.5))
+    axes.add_patch(Circle(corners[0], inner, facecolor="#f8dcd6", edgecolor=BLUE, linewidth=1.5))
     small = {"ha": "center", "va": "center", "fontsize": 11, "path_effects": OUTLINE, "clip_on": True}
-    regions = [axes.text(0, 0, name, animated=True, zorder=2, **small) for name in ("hard", "semi-hard", "easy")]
-    points, names, sides = [], [], []
-    for name, (color, marker) in CORNERS.items():
-        sides += axes.plot([], [], color=color, linewidth=1.2, animated=True, zorder=2.5)
-        points += axes.plot([], [], marker, color=color, markersize=13, markeredgecolor="white", zorder=4)
-        points[-1].set_animated(True)
-        beside = {"textcoords": "offset points", "animated": True, "zorder": 5}
-        names.append(axes.annotate(name, (0, 0), (0, 0), color=color, **beside, **NAME))
-    true_length = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.009}
-    colors = [color for color, _ in CORNERS.values()]
-    arrows = axes.quiver(*np.zeros((4, 3)), color=colors, zorder=4.5, **true_length)
-    arrows.set_animated(True)
-
-    def draw(anchor, positive, negative, margin, squared=False):
-        t = triplet(anchor, positive, negative, margin, squared)
-        corners = np.array([anchor, positive, negative], dtype=float)
-        inner, outer = np.array([t.d_ap, t.d_ap + margin]) ** (0.5 if squared else 1)
-        hard.set(center=corners[0], radius=inner)
-        semihard.set(center=corners[0], radius=outer)
-        for text, below in zip(regions, (0.6 * inner, (inner + outer) / 2, outer + 0.1 * LIMIT), strict=True):
-            text.set_position(corners[0] - [0, below])
-        regions[0].set_visible(inner > 0.3 * LIMIT)
-        regions[1].set_visible(outer - inner > 0.08 * LIMIT)
-        steps = -STEP * t.gradients
-        for n, corner in enumerate(corners):
-            sides[n].set_data(np.array([corners[0], corner]).T)
-            points[n].set_data(corner[:, None])
-            names[n].xy = corner
-            names[n].set_position((0, -20 if steps[n, 1] > 0 else 20))  # out of the arrow's way
-        arrows.set_offsets(corners)
-        arrows.set_UVC(*steps.T)
-        d = "d²" if squared else "d"
-        sum_in_words = f"{d}(a,p) − {d}(a,n) + margin = {t.d_ap:.2f} − {t.d_an:.2f} + {margin:.2f}"
-        arrows_in_words = f"arrows: a step of −{STEP:g} × gradient" if t.loss else "no gradient"
-        axes.set_title(f"{sum_in_words}\nloss {t.loss:.2f}, {t.kind}; {arrows_in_words}")
-        return figure
-
-    return draw
+    for name, below, roomy in (
+        ("hard", 0.6 * inner, inner > 0.3 * LIMIT),
+        ("semi-hard", (inner + outer) / 2, outer - inner > 0.08 * LIMIT),
+        ("easy", outer + 0.1 * LIMIT, True),
+    ):
+        if roomy:
+            axes.text(*(corners[0] - [0, below]), name, **small)
+    for n, (name, (color, marker)) in enumerate(CORNERS.items()):
+        axes.plot(*corners[[0, n]].T, color=color, linewidth=1.2)
+        axes.plot(*corners[n], marker, color=color, markersize=13, markeredgecolor="white", zorder=4)
+        beside = (0, -20 if steps[n, 1] > 0 else 20)  # out of the arrow's way
+        axes.annotate(name, corners[n], beside, color=color, textcoords="offset points", zorder=5, **NAME)
+    true_length = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.009, "zorder": 4.5}
+    axes.quiver(*corners.T, *steps.T, color=[color for color, _ in CORNERS.values()], **true_length)
+    d = "d²" if squared else "d"
+    sum_in_words = f"{d}(a,p) − {d}(a,n) + margin = {t.d_ap:.2f} − {t.d_an:.2f} + {margin:.2f}"
+    arrows_in_words = f"arrows: a step of −{STEP:g} × gradient" if t.loss else "no gradient"
+    axes.set_title(f"{sum_in_words}\nloss {t.loss:.2f}, {t.kind}; {arrows_in_words}")
+    return figure
 
 
-def triplet_playground() -> Live:
-    """Shows a triplet to move about the plane: loss, kind, rings of the margin, and where descent moves each point.
+class TripletPlane(Hand):
+    """A triplet to drag about the plane: loss, kind, rings of the margin, and where descent moves each point.
 
-    >>> triplet_playground().set(negative_x=1.0).values["negative_x"]
-    1.0
+    >>> TripletPlane(negative=[1.0, 0.0], margin=1.0).state["negative"]
+    [1.0, 0.0]
     """
-    plane = triplet_scene()
-    start = {"anchor": (0.0, 0.0), "positive": (0.9, 0.5), "negative": (-0.5, -0.6)}
 
-    def draw(margin, squared, **place):
-        return plane(*((place[f"{point}_x"], place[f"{point}_y"]) for point in start), margin, squared)
+    module = "triplet"
+    anchor = List([0.0, 0.0]).tag(sync=True)
+    positive = List([0.9, 0.5]).tag(sync=True)
+    negative = List([-0.5, -0.6]).tag(sync=True)
+    margin = Float(0.4).tag(sync=True)
+    squared = Bool(False).tag(sync=True)
 
-    places = {f"{p}_{axis}": (-LIMIT, LIMIT, xy[i], 0.05) for p, xy in start.items() for i, axis in enumerate("xy")}
+    def figure(self) -> Figure:
+        """The triplet as it is."""
+        return triplet_picture(**self.state)
+
     alt = (
-        "An anchor, a positive and a negative point in the plane, to be moved with sliders. A circle round the anchor "
-        "through the positive bounds the hard negatives, a larger one by the margin bounds the semi-hard ones. Arrows "
-        "show a step of gradient descent: the positive is pulled to the anchor, the negative pushed away, as long as "
-        "there is a loss."
+        "An anchor, a positive and a negative point in the plane, to be dragged. A circle round the anchor through the "
+        "positive bounds the hard negatives, a larger one by the margin bounds the semi-hard ones. Arrows show a step "
+        "of gradient descent: the positive is pulled to the anchor, the negative pushed away, as long as there is a "
+        "loss."
     )
-    return live(draw, alt, **places, margin=(0.0, 1.0, 0.4, 0.05), squared=False)
+
+
+def triplet_playground() -> TripletPlane:
+    """Shows a triplet to drag about the plane.
+
+    >>> triplet_playground().margin
+    0.4
+    """
+    return TripletPlane()
 
 
 KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential triplet paper prints them reversed

@@ -1,12 +1,13 @@
-"""Pictures of lab 07: what a loss does to a pair of cosines, triplets on an arc, embeddings in several planes."""
+"""Pictures of lab 07: what a loss does to pairs of cosines, triplets on an arc, embeddings in several planes."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from traitlets import Enum, Float, List
 
 from labkit import checks
 from labkit.figures.drawing import Arrays, array, arrays, new_axes, new_panels
-from labkit.figures.live import Live, live
+from labkit.figures.hands import Hand
 from labkit.figures.style import BLUE, DIFFERENT, INK, NAME, SAME, class_look, styled
 
 LOSSES = ("circle", "AM-softmax", "triplet")
@@ -104,40 +105,47 @@ def gradient_fields() -> Figure:
     return figure
 
 
-@styled
-def _field_scene():
-    """Returns draw(loss, margin, gamma): the field of one loss."""
-    figure, axes = new_axes(6, 6.4)
-    parts = _field_axes(axes)
-    axes.set_title(" \n ")
-    for artist in (*parts, axes.title):
-        artist.set_animated(True)
+class FieldPlane(Hand):
+    """The field of `gradient_fields` under one loss, and a pair of cosines to drag about it, or to let run.
 
-    def draw(loss, margin, gamma):
-        _fill_field(parts, loss, margin, gamma)
-        down, up = forces(loss, 0.5, 0.5, margin, gamma)
+    >>> FieldPlane(loss="triplet").state["pair"]
+    [0.5, 0.5]
+    """
+
+    module = "field"
+    loss = Enum(LOSSES, "circle").tag(sync=True)
+    margin = Float(0.25).tag(sync=True)
+    gamma = Float(32.0).tag(sync=True)
+    pair = List([0.5, 0.5]).tag(sync=True)  # s_n, s_p
+
+    @styled
+    def figure(self) -> Figure:
+        """The field as it is, with the pair."""
+        figure, axes = new_axes(6, 6.2)
+        _fill_field(_field_axes(axes), self.loss, self.margin, self.gamma)
+        down, up = forces(self.loss, *self.pair, self.margin, self.gamma)
+        axes.plot(*self.pair, "o", color=DIFFERENT, markersize=12, markeredgecolor="white", zorder=6)
         axes.set_title(
-            f"{loss}, m = {margin:.2f}, γ = {gamma:g}\nat (0.5, 0.5): $s_n$ down {down:.2f}, $s_p$ up {up:.2f}"
+            f"{self.loss}, m = {self.margin:.2f}, γ = {self.gamma:g}\n"
+            f"at ({self.pair[0]:g}, {self.pair[1]:g}): $s_n$ down {down:.2f}, $s_p$ up {up:.2f}"
         )
         return figure
 
-    return draw
-
-
-def field_explorer() -> Live:
-    """Shows the field of `gradient_fields` under a choice of the loss and sliders for m and γ.
-
-    >>> field_explorer().values
-    {'loss': 'circle', 'margin': 0.25, 'gamma': 32.0}
-    """
     alt = (
         "The plane of the two cosines, s_n to the right and s_p upwards. Arrows show where gradient descent takes a "
         "pair, the color how hard. Triplet and AM-softmax push all pairs in one direction, to the left and up, as far "
         "as a slanted line. Circle loss aims at the upper left corner and stops at an arc round it, which grows with "
         "the margin; a small gamma blurs the border."
     )
-    sliders = {"margin": (0.0, 1.0, 0.25, 0.05), "gamma": (1.0, 128.0, 32.0, 1.0)}
-    return live(_field_scene(), alt, loss=list(LOSSES), **sliders)
+
+
+def field_explorer() -> FieldPlane:
+    """Shows the field of `gradient_fields` under a choice of the loss and sliders for m and γ, with a pair to drag.
+
+    >>> field_explorer().loss
+    'circle'
+    """
+    return FieldPlane()
 
 
 @styled
@@ -171,6 +179,27 @@ def _point(axes, angle, force, color, marker, name):
     if force:
         tip = (x - 0.5 * force * y, y + 0.5 * force * x)
         axes.annotate("", tip, (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.5})
+
+
+@styled
+def clouds(panels: Arrays, margin: float = 0.4) -> Figure:
+    """Draws pairs of cosines as points (s_n, s_p), one panel per loss, and the decision circle of radius √2·margin.
+
+    panels: {title: (s_n, s_p)}, each (N,).
+
+    >>> [axes.get_title() for axes in clouds({"circle": ([0.1, 0.2], [0.9, 0.8])}).axes]
+    ['circle']
+    """
+    panels = arrays("panels", panels, 2, None)
+    figure, grid = new_panels(len(panels), 3, 4.5, 4.9)
+    for axes, (title, points) in zip(grid, panels.items(), strict=True):
+        background, arrows, line = _field_axes(axes)
+        background.remove()
+        arrows.remove()
+        line.set_data(*_boundary("circle", margin))
+        axes.plot(*points, ".", color=DIFFERENT, markersize=3, zorder=3)
+        axes.set(title=title, xlim=(-0.2, 1), ylim=(-0.2, 1))
+    return figure
 
 
 @styled

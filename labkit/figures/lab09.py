@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
+from traitlets import Enum, Float, Int
 
-from labkit.figures.drawing import Arrays, Draw, array, arrays, new_axes
+from labkit.figures.drawing import Arrays, array, arrays, new_axes
+from labkit.figures.hands import Hand
 from labkit.figures.live import Live, live
 from labkit.figures.style import BLUE, GRAY, INK, MARKERS, ORANGE, OUTLINE, PURPLE, RED, YELLOW, looks, styled
 
@@ -47,67 +48,64 @@ def roll(
     return np.array(path)
 
 
-@styled
-def ball_scene(valley: str) -> Draw:
-    """Returns draw(strength, sigma, beside) -> Figure: the valley with and without the hill, and where the ball goes.
+class BallAndHill(Hand):
+    """A ball in its valley and a hill under it: the ball is dragged, the hill pulled, and both let go.
 
-    valley: a name of VALLEYS.
-
-    >>> ball_scene("bowl")(0.1, 0.5, 0.01).axes[0].get_title("left").splitlines()[0]
+    >>> BallAndHill(valley="bowl", strength=0.1).figure().axes[0].get_title("left").splitlines()[0]
     's/σ² = 0.40, curvature 1.11: the checkpoint is still a bottom: the ball stays'
     """
-    height, slope = VALLEYS[valley]
-    x = np.linspace(-1.7, 1.7, 400)
-    figure, axes = new_axes(8, 5, xlabel="place x (one weight)", ylabel="height (loss)")
-    axes.plot(x, height(x), color=INK, label="the valley")
-    axes.axvline(MINIMUM, color=GRAY, linewidth=0.8, linestyle=":")
-    axes.set(xlim=(-1.7, 1.7), ylim=(-0.3, 1.6))
-    moving = {"animated": True}
-    (hilled,) = axes.plot([], [], color=RED, linestyle="--", label="with the hill", **moving)
-    (track,) = axes.plot([], [], color=BLUE, linewidth=5, zorder=1.5, label="way of the ball", **moving)
-    (start,) = axes.plot([], [], "o", color="white", markeredgecolor=INK, markersize=10, label="start", **moving)
-    (end,) = axes.plot([], [], "o", color=ORANGE, markeredgecolor=INK, markersize=13, label="rest", **moving)
-    title = axes.set_title("\n", loc="left", fontsize=12)
-    title.set_animated(True)
-    axes.legend(loc="upper center", ncols=2)
 
-    def draw(strength, sigma, beside):
+    module = "ball"
+    valley = Enum(list(VALLEYS), "two valleys").tag(sync=True)
+    strength = Float(0.5).tag(sync=True)
+    sigma = Float(0.5).tag(sync=True)
+    beside = Float(-0.01).tag(sync=True)
+    steps = Int(400).tag(sync=True)
+
+    @styled
+    def figure(self) -> Figure:
+        """The valley with and without the hill, and where the ball goes."""
+        height, slope = VALLEYS[self.valley]
+
         def lifted(x):
-            return height(x) + strength * np.exp(-((x - MINIMUM) ** 2) / (2 * sigma**2))
+            return height(x) + self.strength * np.exp(-((x - MINIMUM) ** 2) / (2 * self.sigma**2))
 
-        path = roll(slope, strength, sigma, beside)
-        hilled.set_data(x, lifted(x))
-        track.set_data(path, lifted(path))
-        start.set_data(path[:1], lifted(path[:1]))
-        end.set_data(path[-1:], lifted(path[-1:]))
+        x, path = np.linspace(-1.7, 1.7, 400), roll(slope, self.strength, self.sigma, self.beside, self.steps)
+        figure, axes = new_axes(8, 5, xlabel="place x (one weight)", ylabel="height (loss)")
+        axes.plot(x, height(x), color=INK, label="the valley")
+        axes.axvline(MINIMUM, color=GRAY, linewidth=0.8, linestyle=":")
+        axes.set(xlim=(-1.7, 1.7), ylim=(-0.3, 1.6))
+        axes.plot(x, lifted(x), color=RED, linestyle="--", label="with the hill")
+        axes.plot(path, lifted(path), color=BLUE, linewidth=5, zorder=1.5, label="way of the ball")
+        ball = {"marker": "o", "linestyle": "", "markeredgecolor": INK}
+        axes.plot(path[:1], lifted(path[:1]), color="white", markersize=10, label="start", **ball)
+        axes.plot(path[-1:], lifted(path[-1:]), color=ORANGE, markersize=13, label="rest", **ball)
         # at x = 2/3 both valleys have the curvature 10/9
-        verdict = "a top: the ball is free" if strength / sigma**2 > 10 / 9 else "still a bottom: the ball stays"
-        title.set_text(
-            f"s/σ² = {strength / sigma**2:.2f}, curvature 1.11: the checkpoint is {verdict}\n"
-            f"the ball comes to rest at x = {path[-1]:.2f}, {abs(path[-1] - MINIMUM):.2f} from the checkpoint"
+        bend = self.strength / self.sigma**2
+        verdict = "a top: the ball is free" if bend > 10 / 9 else "still a bottom: the ball stays"
+        axes.set_title(
+            f"s/σ² = {bend:.2f}, curvature 1.11: the checkpoint is {verdict}\n"
+            f"after {self.steps} steps the ball is at x = {path[-1]:.2f}, "
+            f"{abs(path[-1] - MINIMUM):.2f} from the checkpoint",
+            loc="left",
+            fontsize=12,
         )
+        axes.legend(loc="upper center", ncols=2)
         return figure
-
-    return draw
-
-
-def ball_and_hill() -> Live:
-    """Shows a ball in its valley, under sliders for the hill's strength and width and for where the ball starts.
-
-    >>> ball_and_hill().values
-    {'valley': 'two valleys', 'strength': 0.5, 'sigma': 0.5, 'beside': -0.01}
-    """
-    scene = cache(ball_scene)
-
-    def draw(valley, strength, sigma, beside):
-        return scene(valley)(strength, sigma, beside)
 
     alt = (
         "A valley with its minimum at x = 2/3, and the same valley with a Gaussian hill on that place. A ball starts "
-        "on the hill and rolls down. Sliders choose the strength and the width of the hill and where the ball starts."
+        "on the hill and rolls down. The ball and the side of the hill can be dragged."
     )
-    sliders = {"strength": (0.0, 1.5, 0.5, 0.05), "sigma": (0.1, 1.5, 0.5, 0.05), "beside": (-0.1, 0.1, -0.01, 0.01)}
-    return live(draw, alt, valley=list(VALLEYS), **sliders)
+
+
+def ball_and_hill() -> BallAndHill:
+    """Shows a ball in its valley with a hill under it.
+
+    >>> ball_and_hill().valley
+    'two valleys'
+    """
+    return BallAndHill()
 
 
 def _draw_plane(axes, x, y, losses, places):

@@ -1,7 +1,4 @@
-"""Training: `steps` is the loop, `fit` a run around it, `embed` gives the embeddings and `closest` scores them.
-
-`Resume` saves a run and goes on with it; `History` is what `fit` returns.
-"""
+"""Training: `steps` is the loop, `fit` a run around it, `embed` gives the embeddings, `Resume` saves a run."""
 
 from labkit.training.embed import closest, embed
 from labkit.training.fit import fit

@@ -17,9 +17,8 @@ def choose_device(device: str | torch.device, dtype: torch.dtype = torch.float32
 
 def _own(device: torch.device) -> torch.device:
     """Of several GPUs the one that belongs to this process of torchrun."""
-    if device.type != "cuda" or device.index is not None or world_size() == 1:
-        return device
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    several = device.type == "cuda" and device.index is None and world_size() > 1
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if several else device
 
 
 def _named(name: str) -> torch.device:
@@ -41,10 +40,7 @@ def place_of(module: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 def choose_precision(precision: str, device: torch.device, dtype: torch.dtype = torch.float32) -> str:
-    """ "32-true" or "bf16-mixed"; "auto": bf16-mixed on CUDA where the GPU computes in it, elsewhere 32-true.
-
-    A float64 network is trained in float64 under "auto". Raises ValueError for another word.
-    """
+    """ "32-true" or "bf16-mixed"; "auto": bf16-mixed where the GPU computes in it, unless the network is float64."""
     if precision not in ("auto", "32-true", "bf16-mixed"):
         raise ValueError(f"precision: got {precision!r}, expected 'auto', '32-true' or 'bf16-mixed'")
     if precision != "auto":

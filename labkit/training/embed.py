@@ -37,10 +37,10 @@ def closest(reference: Images, query: Images) -> Callable[[nn.Module], dict[str,
     >>> closest(images, images)(nn.Flatten())
     {'closest accuracy': 1.0}
     """
-    return functools.partial(_closest_accuracy, reference=reference, query=query)
+    return functools.partial(_closest_accuracy, reference, query)
 
 
-def _closest_accuracy(network: nn.Module, reference: Images, query: Images) -> dict[str, float]:
+def _closest_accuracy(reference: Images, query: Images, network: nn.Module) -> dict[str, float]:
     device, _ = place_of(network)  # inside fit, the network already lies where it computes fastest
     asked, known = (embed(network, images, device=device) for images in (query, reference))
     accuracy = closest_accuracy(asked, query.labels.cpu(), known, reference.labels.cpu())

@@ -62,16 +62,14 @@ def fit(
 ) -> History:
     """Train `network` so that `loss(network(images), labels)` becomes small: labkit.training.steps, epoch after epoch.
 
-    Afterwards both hold the trained weights, are in evaluation mode, and lie on the device where the network lay.
-    network, loss, batches, clip, penalty: as of `steps`; the loss's parameters are trained too. progress: show a bar.
-    lr: learning rate of Adam, which trains unless there is an `optimizer` (parameters -> Optimizer); default 1e-3.
-    schedule: (optimizer, total steps) -> LRScheduler. checkpoint: a file, short for save=Resume(checkpoint).
-    save: a Resume(file, ...), which saves the run there, and with which it goes on when it has been stopped.
+    network, loss: trained in place, the loss's parameters too; left in evaluation mode, where the network lay.
+    batches, clip, penalty: as of `steps`. progress: show a bar. schedule: (optimizer, total steps) -> LRScheduler.
+    lr: learning rate of Adam, default 1e-3. optimizer: instead of it, parameters -> Optimizer.
     validate: network -> number or {name: number}, after every epoch; the first is watched, and higher is better.
     patience: stop after so many epochs without a better watched number; the best epoch's weights come back.
     device: "auto" (CUDA, else MPS, else CPU) or a name. precision: "32-true", "bf16-mixed", "auto" (bf16 on CUDA).
-    Raises ValueError for what does not fit, FloatingPointError for a loss that is not finite, and at Ctrl-C (or the
-    stop button) KeyboardInterrupt, which says where training stands; the weights so far stay.
+    save: a Resume(file), which saves the run and goes on with it. checkpoint: a file, short for save=Resume(file).
+    Raises ValueError, FloatingPointError for a loss that is not finite, KeyboardInterrupt at Ctrl-C; the weights stay.
 
     >>> fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), [(torch.eye(3), torch.arange(3) % 2)], 5, progress=False).steps
     5
@@ -80,13 +78,13 @@ def fit(
     both, (home, dtype) = nn.ModuleList([network, loss]), place_of(network)
     device, total = choose_device(device, dtype), epochs * operator.length_hint(batches) or None
     history, number, best = History(), 0, None
-    save = save if checkpoint is None else _resume(checkpoint, save)
+    save = save if checkpoint is None else Resume(checkpoint)
     after = (lambda *run: None) if save is None else save.after
     try:
         if any(isinstance(layer, nn.Conv2d) for layer in both.to(device).modules()):
             network.to(memory_format=torch.channels_last)  # what such weights meet becomes channels_last too
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
-        make = _unrated(optimizer, lr) if optimizer else functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
+        make = optimizer or functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
         optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
         made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
@@ -131,20 +129,11 @@ def _check(given: dict) -> None:
     for name, check in NUMBERS.items():
         if given[name] is not None or name == "epochs":
             check(name, given[name])
+    for name, other in (("lr", "optimizer"), ("checkpoint", "save")):
+        if given[name] is not None and given[other] is not None:
+            raise ValueError(f"{name}: got {given[name]} together with {other}, expected one of them")
     if given["patience"] is not None and given["validate"] is None:
         raise ValueError(f"patience: got {given['patience']} without validate, expected a number to watch")
-
-
-def _unrated(optimizer: Callable, lr: float | None) -> Callable:
-    if lr is not None:
-        raise ValueError(f"lr: got {lr!r} together with optimizer, expected one of them (an optimizer has its own)")
-    return optimizer
-
-
-def _resume(checkpoint: str | Path, save: Resume | None) -> Resume:
-    if save is not None:
-        raise ValueError(f"checkpoint: got {checkpoint} together with save, expected one of them")
-    return Resume(checkpoint)
 
 
 def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):

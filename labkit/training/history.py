@@ -1,6 +1,5 @@
 """What happened during training."""
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -11,15 +10,13 @@ from labkit.training.loop import Step
 class History:
     """What `fit` returns.
 
-    loss: the loss of every step
-    epoch_loss: its mean over every epoch
-    learning_rate: that of the optimizer's first group, at every step
-    metrics: {name: one value for every epoch}, as `validate` gave them
-    best_epoch: the epoch, counted from 1, with the best watched metric; None without `validate`
-    seconds: time spent in epochs, validation included, over all sittings
-    training_seconds: the same without validation
-    images: how many went through the network in training
-    stopped: why training ended: "epochs" (all done), "patience", or "" (interrupted)
+    loss: of every step; epoch_loss: its mean over every epoch.
+    learning_rate: that of the optimizer's first group, at every step.
+    metrics: {name: one value for every epoch}, as `validate` gave them.
+    best_epoch: the epoch, counted from 1, with the best watched metric; None without `validate`.
+    seconds: time spent in epochs, over all sittings; training_seconds: the same without validation.
+    images: how many went through the network in training.
+    stopped: why training ended: "epochs" (all done), "patience", or "" (interrupted).
 
     >>> History(epoch_loss=[2.0], metrics={"accuracy": [0.5]})
     History(0 steps, 1 epochs: loss 2, accuracy 0.5)
@@ -45,10 +42,6 @@ class History:
         """Training speed, validation left out."""
         return self.images / self.training_seconds if self.training_seconds else 0.0
 
-    def to_dict(self) -> dict:
-        """Everything as lists, numbers and text, fit for a JSON file."""
-        return {**dataclasses.asdict(self), "steps": self.steps, "images_per_second": self.images_per_second}
-
     def plot(self):
         """A matplotlib Figure of loss and metrics."""
         from labkit import figures  # here, so that training need not wait for matplotlib
@@ -60,10 +53,8 @@ class History:
         words = ", ".join(f"{name} {values[-1]:.4g}" for name, values in latest.items() if values)
         return f"History({self.steps} steps, {len(self.epoch_loss)} epochs: {words})"
 
-    # ---- how `fit` fills it
-
     def add(self, step: Step) -> None:
-        """Take up a step; its loss stays on the device until the epoch ends, so that nothing waits for a GPU."""
+        """Take up a step. Its loss stays on the device until the epoch ends, so that nothing waits for a GPU."""
         self.loss.append(step.loss), self.learning_rate.append(step.rate)
         self.images += step.images
 
@@ -91,6 +82,5 @@ class History:
         rate = self.learning_rate[min(step, self.steps) - 1] if self.steps else math.nan
         return FloatingPointError(
             f"{what} in step {step} (epoch {len(self.epoch_loss) + 1}). Look at the learning rate first (it is "
-            f"{rate:g}: try a tenth, or clip=1.0), then for images that are not normalized and for a root or logarithm "
-            "of 0 in the loss"
+            f"{rate:g}: try a tenth, or clip=1.0), then for unnormalized images and a root or logarithm of 0"
         )

@@ -35,10 +35,8 @@ def steps(
 
     network: images (B, C, H, W) -> embeddings (B, D). batches: gives its pairs (images, labels) anew in every epoch.
     loss: embeddings, labels (B,) -> scalar; its method `update(embeddings, labels)`, if any, is called after the step.
-    clip: the largest norm of the gradient over all parameters; a longer one is scaled down to it.
-    penalty: its method `add_gradient(network)` adds to the gradients before they are clipped.
-    start: epoch and number of the first step. epochs: how many there are in all; default: until the caller stops.
-    Raises ValueError for an epoch without a batch.
+    clip: the largest norm of the whole gradient. penalty: its `add_gradient(network)` adds to the gradient before that.
+    start: epoch and number of the first step. epochs: in all, default no end. ValueError for an empty epoch.
 
     >>> network, batches = nn.Linear(3, 2), [(torch.eye(3), torch.tensor([0, 1, 1]))]
     >>> next(steps(network, nn.CrossEntropyLoss(), batches, torch.optim.SGD(network.parameters(), lr=0.1))).images

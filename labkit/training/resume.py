@@ -1,9 +1,4 @@
-"""Saving a run and going on with it: on a CPU bit for bit as if nothing had happened.
-
-Two things make that exact. The file is written atomically: a process killed in the middle of writing leaves the old one
-whole. And it holds every random state beside weights, optimizer and schedule. It is read without running code from it
-(`weights_only=True`).
-"""
+"""Saving a run, every random state included, and going on with it: on a CPU bit for bit as if nothing had happened."""
 
 import dataclasses
 import glob
@@ -30,12 +25,9 @@ FORMAT = "labkit checkpoint 2"
 class Resume:
     """Where `fit` saves a run, and from where it goes on.
 
-    path: of the file. A run that is finished there returns at once; with more epochs it goes on, unless it has a
-        schedule, which more epochs would make another one.
-    every: steps between two saves; default: the end of every epoch. Only a labkit.data.Batches can be taken up within
-        an epoch; with other batches a run is saved at the end of an epoch and goes on from there.
+    path: of the file. A run that is finished there returns at once; with more epochs it goes on, if it has no schedule.
+    every: steps between two saves; default: the end of every epoch, as always with batches that are not labkit's.
     run_id: what makes this run the run it is beside its arguments, {name: plain value}.
-
     The first Ctrl-C waits for the end of the step and saves the run; a second one leaves the file as it was.
     Raises ValueError for arguments that do not fit. `fit` raises it for a file that is damaged or of another run, and
     OSError, with the file's name, for one that cannot be written.
@@ -50,13 +42,8 @@ class Resume:
         if self.path.is_dir():
             raise ValueError(f"path: got the folder {self.path}, expected the name of a file")
 
-    # ---- how `fit` uses it
-
     def begin(self, modules, made: dict, batches, epochs: int, settings: dict) -> tuple[History, int, dict | None]:
-        """The run so far, or a new one: its history, the steps done in the epoch that runs, the best weights.
-
-        modules: network and loss. made: {"optimizer": ..., "schedule": ... or None}. They take up their states.
-        """
+        """The run so far, or a new one: its history, the steps done in the epoch that runs, the best weights."""
         optimizer, schedule = made["optimizer"], made["schedule"]
         self.parts = {"modules": modules, "optimizer": optimizer} | ({"schedule": schedule} if schedule else {})
         self.exact = hasattr(batches, "iterate")
@@ -74,10 +61,7 @@ class Resume:
         return self._restored(load(self.path), epochs) if self.path.exists() else (History(), 0, None)
 
     def after(self, history: History, number: int, best: dict | None) -> None:
-        """Save the run where it is time to: after step `number` of an epoch, or with number 0 after the epoch.
-
-        Raises KeyboardInterrupt when Ctrl-C was pressed meanwhile.
-        """
+        """After step `number` of an epoch, or with number 0 after it: save where it is time to, stop if asked to."""
         if number:
             due = self.exact and (self.asked or (self.every is not None and history.steps % self.every == 0))
         else:
@@ -90,7 +74,7 @@ class Resume:
             raise KeyboardInterrupt
 
     def __enter__(self) -> "Resume":
-        """From here on, a first Ctrl-C waits for `after`. Only in the main thread does Python give it to anybody."""
+        """From here on, a first Ctrl-C, which Python gives to the main thread alone, waits for `after`."""
         self.before = signal.getsignal(signal.SIGINT)
         main = threading.current_thread() is threading.main_thread()
         if not main or self.before in (None, signal.SIG_IGN) or world_size() > 1:  # torchrun stops all its processes
@@ -117,10 +101,8 @@ class Resume:
 
     def _restored(self, state: dict, epochs: int) -> tuple[History, int, dict | None]:
         if state["known"] != self.known:
-            raise ValueError(
-                f"save: {self.path} belongs to another run. {_difference(state['known'], self.known)}. "
-                "Give this run a file of its own, or delete that one"
-            )
+            other = f"save: {self.path} belongs to another run. {_difference(state['known'], self.known)}"
+            raise ValueError(f"{other}. Give this run a file of its own, or delete that one")
         history, number = History(**state["history"]), state["number"]
         begun = len(history.epoch_loss) + (number > 0)
         if begun > epochs:
@@ -159,15 +141,8 @@ def _difference(made_with: dict[str, str], now: dict[str, str]) -> str:
     return f"{name}: it was made with {before}, this call has {after}"
 
 
-# ---- the file
-
-
 def save(state: dict, path: Path) -> None:
-    """Write `state` (tensors, numbers, text, lists, dicts) to `path`.
-
-    The file is the old one or the new one, never half of one: the new one is written beside the old one, forced onto
-    the disk, and put in its place by one renaming. Raises OSError, with the file's name, where that fails.
-    """
+    """Write `state` to `path`, which holds the old file or the new one, never half of one. OSError names the file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     content = io.BytesIO()  # torch would say nothing of a full disk
     torch.save({"format": FORMAT, **_plain(state)}, content)
@@ -206,9 +181,6 @@ def load(path: Path) -> dict:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"save: {path} was not written by this version of fit. {advice}")
     return state
-
-
-# ---- random states
 
 
 def random_states(device: torch.device) -> dict:

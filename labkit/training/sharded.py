@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -24,8 +25,8 @@ def large_run(
     """The arguments of `steps`, `validate` and `progress` for bfloat16, where that is wanted, and for torchrun."""
     network, dtype = run["network"], place_of(run["network"])[1]
     mixed = choose_precision(precision, device, dtype) == "bf16-mixed"
-    if run["penalty"] is not None:
-        run = run | {"penalty": _Inside(network, run["penalty"])}
+    if (penalty := run["penalty"]) is not None:  # inside the wrappers, its parameters have the names that it knows
+        run = run | {"penalty": SimpleNamespace(add_gradient=lambda wrapper: penalty.add_gradient(network))}
     if mixed or dtype.itemsize < 4:
         run = run | {"network": _InFloat32(network, mixed)}
     return (run, validate, progress) if world_size() == 1 else _shared(run, validate, progress, device)
@@ -46,11 +47,7 @@ def rank() -> int:
 
 
 def disconnect() -> None:
-    """Leave the other processes, if there are any, while Python still runs.
-
-    A thread of Gloo may hold the tensors of the last exchange a little longer than the exchange takes. If it lets go of
-    them while Python is shutting down, the process is aborted (SIGABRT) although all its work is done.
-    """
+    """Leave the other processes while Python still runs: later a thread of Gloo might abort this one (SIGABRT)."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -61,10 +58,8 @@ def _shared(run: dict, validate: Callable | None, progress: bool, device: torch.
         got = type(getattr(batches, "batches", batches)).__name__
         raise ValueError(f"batches: got {got} for {world_size()} processes, expected labkit.data.Batches")
     if any(isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) for layer in network.modules()):
-        raise ValueError(
-            f"network: got batch normalization for {world_size()} processes, each of which would normalize its slice "
-            "of the batch; expected none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
-        )
+        expected = "none, or on GPUs torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)"
+        raise ValueError(f"network: got batch normalization for {world_size()} processes, expected {expected}")
     fabric = _connected(device)
     shared = {
         "network": fabric.setup_module(network, move_to_device=False),
@@ -106,16 +101,6 @@ class _InFloat32(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             return self.network(images.bfloat16() if self.mixed else images).float()
-
-
-class _Inside:
-    """A penalty on the network inside a wrapper, where its parameters have other names."""
-
-    def __init__(self, network: nn.Module, penalty):
-        self.network, self.penalty = network, penalty
-
-    def add_gradient(self, wrapper: nn.Module) -> None:
-        self.penalty.add_gradient(self.network)
 
 
 class _LossOfAll(nn.Module):

@@ -36,6 +36,8 @@ QUIET = {
 NOTEBOOK_WIDGET = "window.jupyterapp.shell.currentWidget.content"
 ACTIVE = f"{NOTEBOOK_WIDGET}.activeCellIndex"
 ACTIVE_IS_CODE = f"{NOTEBOOK_WIDGET}.activeCell.model.type === 'code'"
+ACTIVE_HAS_WIDGET = f"""{NOTEBOOK_WIDGET}.activeCell.model.outputs.toJSON().some(
+    o => o.data?.['application/vnd.jupyter.widget-view+json'])"""
 ACTIVE_HAS_RUN = f"{NOTEBOOK_WIDGET}.activeCell.model.executionCount !== null"
 ALTS = f"""{NOTEBOOK_WIDGET}.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())
     .filter(o => o.data?.['image/png']).map(o => o.metadata?.['image/png']?.alt ?? '')"""
@@ -98,6 +100,22 @@ def move_slider(cell):
     return wait_for(lambda: image.evaluate(PIXELS) not in (None, before), "another picture")
 
 
+def drag_grip(cell):
+    """Drag the first grip of a cell's hand, then press an arrow key on it; True as soon as both have moved it."""
+    mouse, grip = cell.page.mouse, cell.locator(".hand .grip").first
+    grip.scroll_into_view_if_needed()
+    words = [grip.get_attribute("aria-valuetext")]
+    box = grip.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(x + 30, y - 20)
+    mouse.up()
+    words.append(wait_for(lambda: (now := grip.get_attribute("aria-valuetext")) not in words and now, "the pointer"))
+    cell.page.keyboard.press("ArrowRight")  # where the pointer went down, the focus is
+    return wait_for(lambda: grip.get_attribute("aria-valuetext") not in words, "the key")
+
+
 def wait_for(condition, what):
     """Return what `condition` gives once that is true; fail after the limit."""
     end = time.monotonic() + LIMIT
@@ -121,6 +139,12 @@ def test_a_slider_moved_by_keyboard_changes_its_picture(page):
     widgets = page.locator(".jp-CodeCell").filter(has=page.locator(".noUi-handle")).filter(has=page.locator("img"))
     assert widgets.count(), "the notebook shows no slider with a picture"
     assert all(move_slider(cell) for cell in widgets.all())
+
+
+def test_a_hand_answers_the_pointer_and_the_keys(page):
+    hands = page.locator(".jp-CodeCell").filter(has=page.locator(".hand"))
+    assert hands.count(), "the notebook shows no hand"
+    assert all(drag_grip(cell) for cell in hands.all())
 
 
 def test_every_picture_is_described_in_words_on_the_page(page):
@@ -174,16 +198,17 @@ def test_slides_run_cells_and_their_pictures_answer(chromium, copy, tmp_path):
     with Server("present", copy, tmp_path) as server, guarded_page(chromium) as page:
         open_notebook(page, server)
         page.wait_for_function("document.body.dataset.jpDeckMode === 'presenting'")
-        cell = walk_to_a_slider(page)
-        slide = page.evaluate(ACTIVE)
-        assert move_slider(cell)
-        assert page.evaluate(ACTIVE) == slide, "the arrow key moved the slider, not the slide"
+        for move, what in ((drag_grip, ".hand .grip"), (move_slider, ".noUi-handle")):
+            cell = walk_to(page, what)
+            slide = page.evaluate(ACTIVE)
+            assert move(cell)
+            assert page.evaluate(ACTIVE) == slide, "the arrow key moved what has the focus, not the slide"
         assert page.problems == []
     assert copy.read_bytes() == before, "the notebook itself is left alone"
 
 
-def walk_to_a_slider(page):
-    """Go through the slides from the first, running every code cell on the way; return the first cell with a slider."""
+def walk_to(page, what):
+    """Go through the slides, running every code cell on the way; return the first cell that shows `what`."""
     while True:
         shown = page.locator(".jp-Cell.jp-mod-active.jp-deck-mod-visible")
         shown.wait_for()
@@ -191,7 +216,9 @@ def walk_to_a_slider(page):
             page.keyboard.press("Control+Enter")
             page.wait_for_function(f"{KERNEL_IDLE} && {ACTIVE_HAS_RUN}")
             assert [cell for cell in page.evaluate(CODE_CELLS) if cell["errors"]] == []
-            if shown.locator("img.widget-image").count() and shown.locator(".noUi-handle").count():
+            if page.evaluate(ACTIVE_HAS_WIDGET):
+                wait_for(shown.locator(".hand .grip, img.widget-image").count, "the widget")
+            if shown.locator(what).count():
                 return shown
         index = page.evaluate(ACTIVE)
         page.keyboard.press("Space")

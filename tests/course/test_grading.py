@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 from small_lab import CHECK_THAT_KNOWS, SOLUTIONS, cell, make_lab, submission
 
-from course import grading, kernels, notebooks
+from course import confine, grading, kernels, notebooks
 from course.grading import cleaned, grade, lab_of, plan, read_submission
 from course.kernels import Run
 from course.notebooks import labs, read, tags
@@ -144,7 +144,7 @@ QUITTERS = {
     "deafens": ("get_ipython().run_cell = None", "left a kernel that runs nothing any more"),
     "cannot be stopped": (STUBBORN, "went on after it was interrupted"),
 }
-if sys.platform == "linux":
+if sys.platform == "linux" and not confine.works():  # a confined one sees no parent
     QUITTERS["kills its parent"] = ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", "ended the kernel")
 
 
@@ -235,7 +235,9 @@ def test_only_harmless_variables_reach_a_submission(graded, monkeypatch):
     monkeypatch.setenv("MY_API_TOKEN", "hunter2")
     look = "import os\nassert 'hunter2' not in str(os.environ) and os.environ['HOME'] == os.getcwd()\nanswer = 42"
     if sys.platform == "linux":
-        look = "assert b'hunter2' not in open(f'/proc/{__import__(\"os\").getppid()}/environ', 'rb').read()\n" + look
+        look = (
+            "assert b'hunter2' not in open(f'/proc/{__import__(\"os\").getppid() or 1}/environ', 'rb').read()\n" + look
+        )
     assert earned(graded(submission(**SOLUTIONS | {"answer": look}))) == ALL
 
 
@@ -428,7 +430,11 @@ def never_runs(self):
     return dict.fromkeys(range(len(self.cells)), "not run"), []
 
 
-@hypothesis.settings(max_examples=int(os.environ.get("LABKIT_EXAMPLES", 200)), deadline=2000)
+@hypothesis.settings(  # no health check of speed: how quick the machine is says nothing of the strategy
+    max_examples=int(os.environ.get("LABKIT_EXAMPLES", 200)),
+    deadline=20_000,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 @hypothesis.given(content=damaged_notebooks())
 def test_any_damaged_notebook_is_scored_or_refused_in_one_sentence(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()

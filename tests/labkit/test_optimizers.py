@@ -357,9 +357,9 @@ SCHEDULES = {
     "cosine": (cosine_decay(100), lambda made: lr_scheduler.CosineAnnealingLR(made, 100)),
     "cosine, lowest": (cosine_decay(100, lowest=0.2), lambda made: lr_scheduler.CosineAnnealingLR(made, 100, 0.1)),
     "restarts": (warm_restarts(30), lambda made: lr_scheduler.CosineAnnealingWarmRestarts(made, 30)),
-    "restarts, growth": (
-        warm_restarts(10, growth=2, lowest=0.2),
-        lambda made: lr_scheduler.CosineAnnealingWarmRestarts(made, 10, 2, 0.1),
+    "restarts, lowest": (
+        warm_restarts(10, lowest=0.2),
+        lambda made: lr_scheduler.CosineAnnealingWarmRestarts(made, 10, eta_min=0.1),
     ),
 }
 
@@ -387,7 +387,7 @@ def test_schedules_by_hand():
     assert cosine_decay(4, 0.5)(1) == pytest.approx(0.75 + math.sqrt(2) / 8)
     assert cosine_decay(4, 0.5)(9) == 0.5
     assert [warm_restarts(2)(t) for t in range(5)] == pytest.approx([1, 0.5, 1, 0.5, 1])
-    assert [warm_restarts(1, 2)(t) for t in range(4)] == pytest.approx([1, 1, 0.5, 1])
+    assert [warm_restarts(1)(t) for t in range(3)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -401,9 +401,8 @@ def test_schedules_by_hand():
         (lambda: cosine_decay(5, "low"), "lowest: got 'low'"),
         (lambda: cosine_decay(5, True), "lowest: got True"),
         (lambda: warm_restarts(0), "first: got 0"),
-        (lambda: warm_restarts(5, 0), "growth: got 0"),
-        (lambda: warm_restarts(5, 1.5), "growth: got 1.5"),
-        (lambda: warm_restarts(5, 2, 2), "lowest: got 2"),
+        (lambda: warm_restarts(1.5), "first: got 1.5"),
+        (lambda: warm_restarts(5, 2), "lowest: got 2"),
     ],
 )
 def test_bad_schedules_are_named(call, message):
@@ -413,4 +412,4 @@ def test_bad_schedules_are_named(call, message):
 
 def test_whole_numbers_and_limits_are_accepted():
     assert step_decay(np.int64(2), 0)(2) == 0 and step_decay(2, 1)(9) == 1
-    assert cosine_decay(3, 1)(2) == 1 and warm_restarts(2, 1, 0)(2) == 1
+    assert cosine_decay(3, 1)(2) == 1 and warm_restarts(2, 0)(2) == 1

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import dataclasses
 import functools
 import glob
 import sys
@@ -84,7 +85,7 @@ def trained(loss=None, dropout=0.0, penalty=None, **options):
     batches = data.Batches(digits(), **BALANCED, seed=4)
     history = fit(network, loss, batches, **{"epochs": 3, "optimizer": sgd, "clip": 1.0, "penalty": penalty, **options})
     weights = vector([*network.state_dict().values(), *loss.state_dict().values()])
-    return {"weights": weights, "history": history.to_dict()}
+    return {"weights": weights, "history": {**dataclasses.asdict(history), "steps": history.steps}}
 
 
 def hill(network):

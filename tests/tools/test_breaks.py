@@ -133,6 +133,24 @@ def test_the_command_lists_what_has_no_break(lab, listed):
     assert "Size again (at least 2)\n      size 1" in told and "The end is reached (at least 1)\n      NO BREAK" in told
 
 
+def test_each_outcome_is_recorded_as_it_ends_and_the_unbroken_lab_must_be_green(lab, listed, monkeypatch, tmp_path):
+    monkeypatch.setattr(breaks, "RECORD", tmp_path / "breaks.json")
+    monkeypatch.setattr(__main__, "RECORD", tmp_path / "breaks.json")
+    listed(FARTHER, SMALLER)
+
+    def cut_short(path, wanted, jobs):
+        yield None, {"red": {"Size": "1"}, "green": [], "errors": [], "seconds": 1.0}
+        yield FARTHER, {"red": {"Distance of a point to itself": "1"}, "green": [], "errors": [], "seconds": 1.0}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "run_all", cut_short)
+    assert CliRunner().invoke(__main__.main, [str(lab)]).exit_code == 1
+    assert set(breaks.records()["77"]["breaks"]) == {FARTHER.name}
+    listed(dataclasses.replace(FARTHER, edits={"three": ("nowhere", "x")}))
+    with pytest.raises(ValueError, match="stands 0 times"):
+        CliRunner().invoke(__main__.main, [str(lab)], catch_exceptions=False)
+
+
 def test_only_what_is_new_is_executed_again(lab):
     claims = claims_of(lab)
     kept = {one.name: {"digest": one.digest(), "red": list(claims)} for one in (FARTHER, SMALLER)}

@@ -9,7 +9,7 @@ import click
 from course import notebooks
 from experiments.records import write_whole
 from tools.breaks import RECORD, breaks_of, claims_of, faults_of, records
-from tools.breaks.execute import outcome_kept, run_all
+from tools.breaks.execute import cells_of, outcome_kept, run_all
 
 
 @click.command()
@@ -31,23 +31,24 @@ def main(labs, jobs, only_list, missing, only):
         if only_list:
             show_list(path.stem, claims, breaks)
             continue
-        known = fitting(records().get(number), claims, breaks) if missing else {}
-        kept = known | measure(path, [one for one in breaks if one.name not in known], jobs)
-        if only:
-            continue
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        content = {**records(), number: {"claims": claims, "breaks": kept}}
-        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_whole(RECORD, text)
-        for fault in faults_of(number, claims, breaks, content[number]):
+        for one in breaks:
+            cells_of(path, one)  # an edit that does not fit is told before anything is executed
+        kept = fitting(records().get(number), claims, breaks) if missing else {}
+        for one, outcome in measure(path, [one for one in breaks if one.name not in kept], jobs):
+            if one is None:
+                failed = failed or bool(outcome["red"])
+            elif not only:
+                kept[one.name] = outcome_kept(one, outcome)
+                content = {**records(), number: {"claims": claims, "breaks": kept}}
+                write_whole(RECORD, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        for fault in [] if only else faults_of(number, claims, breaks, records().get(number)):
             failed = True
             click.echo(f"{path.stem}: {fault}")
     sys.exit(1 if failed else 0)
 
 
 def measure(path, breaks, jobs):
-    """Execute a lab as it is and once a break, printing each outcome; return what is kept of the breaks, by name."""
-    kept = {}
+    """Execute a lab as it is and once a break; prints and yields each (break or None, outcome) as it ends."""
     for one, outcome in run_all(path, [None, *breaks], jobs):
         red, seconds = outcome["red"], outcome["seconds"]
         click.echo(f"{path.stem}: {one.name if one else 'as it is'} ({seconds:.0f} s): {len(red)} red")
@@ -59,9 +60,7 @@ def measure(path, breaks, jobs):
             click.echo(f"    STAYED GREEN: {statement}")
         for error in outcome["errors"]:
             click.echo(f"    cell failed: {error}")
-        if one:
-            kept[one.name] = outcome_kept(one, outcome)
-    return kept
+        yield one, outcome
 
 
 def fitting(record, claims, breaks):

@@ -1,4 +1,1 @@
-"""Behind labkit.data.load: addresses (catalog), files and downloads (files), readers (formats, pictures).
-
-Labs call nothing here.
-"""
+"""Behind labkit.data.load: addresses (catalog), files and downloads (files), readers (formats, pictures)."""

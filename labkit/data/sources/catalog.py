@@ -1,7 +1,4 @@
-"""The datasets that the course knows by name: their official files with addresses and checksums, and their readers.
-
-data/README.md tells the same for people, and names the two public places in which each SHA-256 was found.
-"""
+"""The datasets that the course knows by name: their official files, as in data/README.md, and their readers."""
 
 from functools import partial
 
@@ -14,17 +11,11 @@ def _idx_source(
 ) -> Source:
     """The four files of a set in the format of MNIST; checksums in the order of `names`."""
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    files = tuple(
-        File(
-            f"{folder}/raw/{name}.gz",
-            sha256,
-            megabytes,
-            tuple(f"{u}{name}.gz" for u in urls),
-            (f"{folder}/raw/{name}",),
-        )
-        for name, sha256 in zip(names, checksums, strict=True)
-    )
-    return Source(partial(formats.mnist, classes), train=files[:2], test=files[2:])
+    files = []
+    for name, sha256 in zip(names, checksums, strict=True):
+        place, served = f"{folder}/raw/{name}", tuple(f"{url}{name}.gz" for url in urls)
+        files.append(File(f"{place}.gz", sha256, megabytes, served, unpacked=(place,)))
+    return Source(partial(formats.mnist, classes), train=tuple(files[:2]), test=tuple(files[2:]))
 
 
 def _emnist_files(split: str) -> tuple[File, ...]:
@@ -37,9 +28,10 @@ def _emnist_files(split: str) -> tuple[File, ...]:
     return tuple(File("EMNIST/raw/gzip.zip", sha256, 600, urls, places) for places in unpacked)
 
 
-def _cifar_source(name: str, archive: str, folder: str, sha256: str) -> Source:
+def _cifar_source(number: int, folder: str, sha256: str) -> Source:
+    archive = f"cifar-{number}-python.tar.gz"
     files = (File(archive, sha256, 180, (f"https://www.cs.toronto.edu/~kriz/{archive}",), (folder,)),)
-    return Source(partial(formats.cifar, name), train=files, test=files)
+    return Source(partial(formats.cifar, f"CIFAR{number}"), train=files, test=files)
 
 
 def _omniglot_files(part: str, sha256: str) -> tuple[File, ...]:
@@ -99,16 +91,10 @@ SOURCES: dict[str, Source] = {
     ),
     "emnist": Source(formats.emnist, train=_emnist_files("train"), test=_emnist_files("test")),
     "cifar10": _cifar_source(
-        "CIFAR10",
-        "cifar-10-python.tar.gz",
-        "cifar-10-batches-py",
-        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        10, "cifar-10-batches-py", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
     ),
     "cifar100": _cifar_source(
-        "CIFAR100",
-        "cifar-100-python.tar.gz",
-        "cifar-100-python",
-        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        100, "cifar-100-python", "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
     ),
     "omniglot": Source(
         formats.omniglot,
@@ -118,4 +104,3 @@ SOURCES: dict[str, Source] = {
     "olivetti": Source(formats.olivetti, train=(_OLIVETTI,), test=(_OLIVETTI,)),
     "lfw": Source(formats.lfw, train=(_LFW,), test=(_LFW,)),
 }
-"""The datasets that the course knows by name."""

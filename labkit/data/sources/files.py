@@ -1,8 +1,4 @@
-"""Official files: where one lies under the data folder, whether its bytes are the official ones, how it is fetched.
-
-Files lie where torchvision and scikit-learn put them, so that a folder which either has filled serves here too. They
-are read where they lie: nothing is unpacked beside them, and the folder may be read-only.
-"""
+"""Official files, where torchvision and scikit-learn put them: whether the bytes are right, how they are fetched."""
 
 import functools
 import hashlib
@@ -28,10 +24,7 @@ class BadFile(ValueError):
 
 @contextmanager
 def named(path: Path | str, expected: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes a reader raise into a BadFile that names it.
-
-    Libraries raise nearly anything on damaged input: OSError, struct.error, KeyError, TypeError, MemoryError, ...
-    """
+    """Turn whatever a damaged file makes a reader raise (OSError, struct.error, ...) into a BadFile that names it."""
     try:
         yield
     except BadFile:
@@ -45,9 +38,8 @@ def named(path: Path | str, expected: str) -> Iterator[None]:
 class File:
     """One official file.
 
-    path: its place under the data folder; sha256: the checksum of its bytes; megabytes: its size rounded up, beyond
-    which a download is broken off; urls: the addresses that serve it; unpacked: places that serve as well, where
-    torchvision and unpacking programs leave its content (for these there is no checksum).
+    path: its place under the data folder. urls: addresses that serve it. megabytes: more is not downloaded.
+    unpacked: places that serve as well, where torchvision and others unpack it (for these there is no checksum).
     """
 
     path: str
@@ -70,11 +62,7 @@ class File:
             _compare_once(path, self.sha256, status.st_size, status.st_mtime_ns)
 
     def download(self, root: Path) -> Path:
-        """Fetch the file into `root`, trying one address after the other; returns where it lies.
-
-        It is written under a temporary name and moved to its own only when it is whole and its SHA-256 is right.
-        Raises FileNotFoundError, with what to put where, when no address gives the file.
-        """
+        """Fetch the file into `root`; returns where it lies. FileNotFoundError, if no address gives it, says more."""
         target, failures = root / self.path, []
         if target.exists():
             raise BadFile(f"{target}: got a folder, expected the official file (SHA-256 {self.sha256})")
@@ -87,13 +75,12 @@ class File:
                 return target
         raise FileNotFoundError(
             f"{target} is not there and could not be downloaded:\n" + "\n".join(failures) + "\n"
-            "Get the file by other means, for instance with a browser from an address above, and put it there "
-            f"(SHA-256 {self.sha256}); or let LABKIT_DATA, or the argument root, name a folder that has it. "
-            "data/README.md lists every file."
+            f"Get the file by other means, such as a browser, and put it there (SHA-256 {self.sha256}); or let "
+            "LABKIT_DATA, or the argument root, name a folder that has it. data/README.md lists every file."
         )
 
     def _fetch(self, url: str, target: Path) -> None:
-        """One download, with a bar. Raises OSError or ValueError; then nothing is left of it."""
+        """One download, which gets its name when it is whole. Raises OSError or ValueError; then nothing is left."""
         import requests
         from tqdm.auto import tqdm
 
@@ -122,21 +109,19 @@ class File:
             part.unlink(missing_ok=True)
 
 
+@functools.cache
+def _compare_once(path: Path, sha256: str, size: int, changed: int) -> None:
+    """`_compare`, but only once for a file of this size and time of change; what was wrong is read again."""
+    _compare(path, sha256)
+
+
 def _compare(path: Path, sha256: str) -> None:
     """Raise BadFile unless the file has this SHA-256."""
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != sha256:
-        raise BadFile(
-            f"{path}: got SHA-256 {found}, expected {sha256}, that of the official file. This one is damaged, half "
-            "there or another file: delete it, and it is downloaded again."
-        )
-
-
-@functools.cache
-def _compare_once(path: Path, sha256: str, size: int, changed: int) -> None:
-    """`_compare`, but only once for a file of this size and time of change; what was wrong is read again."""
-    _compare(path, sha256)
+        expected = f"{sha256}, that of the official file: delete it, and it is downloaded again"
+        raise BadFile(f"{path}: got SHA-256 {found}, expected {expected}")
 
 
 @dataclass(frozen=True)

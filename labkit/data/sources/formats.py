@@ -1,7 +1,4 @@
-"""Readers: the .npz file of a dataset of your own, and the official formats of the sets in the catalog.
-
-`labkit.data.sources.files.named` stands around every reader: what one raises becomes a BadFile.
-"""
+"""Readers: the .npz file of a dataset of your own, and the official formats. `files.named` stands around each."""
 
 import contextlib
 import gzip
@@ -12,6 +9,7 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +21,9 @@ MOST_IMAGES = 200_000  # in one idx file; a header that asks for more is damaged
 
 NPZ = "an .npz file of three arrays: images uint8 (N, C, H, W), labels whole numbers (N,), classes strings (K,)"
 
-# ------------------------------------------------------------------------------------------------------ your own .npz
-
 
 def npz(path: Path) -> Arrays:
-    """An .npz file with images uint8 (N, C, H, W), labels whole numbers (N,) and classes, the K names, as strings."""
+    """The arrays of a file of your own, as NPZ says."""
     with named(path, NPZ):
         with _opened(path) as archive:
             images, labels = archive["images"], archive["labels"]
@@ -52,9 +48,6 @@ def _opened(path: Path) -> np.lib.npyio.NpzFile:
     return np.load(path, allow_pickle=False)  # a pickle can run code
 
 
-# -------------------------------------------------------------------------------------------------- official formats
-
-
 def digits(split: str) -> Arrays:
     """scikit-learn's 1,797 handwritten digits, 8×8; 3/4 of every class train, 1/4 test, drawn with a fixed seed."""
     # load_digits() reads this very file, but importing scikit-learn for it costs every lab more than a second.
@@ -70,11 +63,7 @@ def digits(split: str) -> Arrays:
 
 
 def idx(path: Path, item: tuple[int, ...] = (), member: str = "") -> np.ndarray:
-    """A uint8 array (N, *item) in the idx format of MNIST: 0, 0, 8, dimensions, sizes (big-endian int32), values.
-
-    The file lies there as it is, gzipped (.gz), or as a gzipped member of an archive (.zip). No more is unpacked than
-    its header announces.
-    """
+    """uint8 (N, *item) in MNIST's idx format, plain, gzipped or in a .zip: no more is unpacked than its header says."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
         if path.suffix == ".zip":
@@ -106,10 +95,7 @@ def emnist(split: str, images: Path, labels: Path) -> Arrays:
 
 
 def cifar(name: str, split: str, path: Path) -> Arrays:
-    """CIFAR-10 or CIFAR-100 (fine labels) through torchvision, which unpickles each part after checking its MD5.
-
-    Pickles can run code: an archive comes here only after its SHA-256 was found right (`File.check`).
-    """
+    """CIFAR-10 or CIFAR-100 (fine labels) through torchvision. Its pickles are only read from a checked archive."""
     from torchvision import datasets
 
     dataset = getattr(datasets, name)
@@ -129,9 +115,7 @@ def cifar(name: str, split: str, path: Path) -> Arrays:
 def omniglot(split: str, path: Path) -> Arrays:
     """Omniglot: a class is alphabet/character; 105×105, ink 255 on 0 as in MNIST (the files have it inverted)."""
     pictures = _packed_pictures(path)
-    classes = sorted(pictures)
-    images = np.stack([255 - decode(picture) for name in classes for picture in pictures[name]])
-    return images[:, None], _labels(pictures, classes), tuple(classes)
+    return *_read(pictures, sorted(pictures), lambda picture: 255 - decode(picture)), tuple(sorted(pictures))
 
 
 def olivetti(split: str, path: Path) -> Arrays:
@@ -150,12 +134,7 @@ def olivetti(split: str, path: Path) -> Arrays:
 
 
 def lfw(split: str, path: Path) -> Arrays:
-    """Labeled Faces in the Wild, funneled: the people with at least 20 pictures, in the order of their names.
-
-    Every fourth of them is test, never seen in training. The middle 128×128 pixels are scaled to 64×64 and made gray:
-    scikit-learn's `fetch_lfw_people(slice_=(slice(68, 196), slice(61, 189)), resize=0.5)`, which would write a cache
-    of pickles beside the pictures.
-    """
+    """Labeled Faces in the Wild, as scikit-learn cuts them: people with 20 pictures and more; every fourth is test."""
     from PIL import Image
 
     def face(picture: bytes) -> np.ndarray:
@@ -165,8 +144,7 @@ def lfw(split: str, path: Path) -> Arrays:
     pictures = _packed_pictures(path)
     people = [person for person in sorted(pictures) if len(pictures[person]) >= 20]
     people = [person for place, person in enumerate(people) if (place % 4 == 3) == (split == "test")]
-    images = np.stack([face(picture) for person in people for picture in pictures[person]])
-    return images[:, None], _labels(pictures, people), tuple(person.replace("_", " ") for person in people)
+    return *_read(pictures, people, face), tuple(person.replace("_", " ") for person in people)
 
 
 def _packed_pictures(path: Path) -> dict[str, list[bytes]]:
@@ -185,5 +163,6 @@ def _packed_pictures(path: Path) -> dict[str, list[bytes]]:
     return pictures
 
 
-def _labels(pictures: dict[str, list[bytes]], classes: list[str]) -> np.ndarray:
-    return np.repeat(np.arange(len(classes), dtype=np.int64), [len(pictures[name]) for name in classes])
+def _read(pictures: dict, classes: list[str], read: Callable[[bytes], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    images = np.stack([read(picture) for name in classes for picture in pictures[name]])[:, None]
+    return images, np.repeat(np.arange(len(classes), dtype=np.int64), [len(pictures[name]) for name in classes])

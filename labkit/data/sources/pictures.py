@@ -1,9 +1,4 @@
-"""People's own pictures: which files in a folder count, and how one is read.
-
-A picture may come from anywhere, so nothing in it is trusted: only the formats named here are opened (others would let
-Pillow start programs, such as Ghostscript for .eps), and whatever cannot be read is refused by a BadFile that
-names it.
-"""
+"""People's own pictures, which are not trusted: only FORMATS are opened (Pillow would start Ghostscript for .eps)."""
 
 import io
 import warnings
@@ -22,11 +17,7 @@ EXPECTED = f"a picture of 8 bits per channel ({', '.join(FORMATS)})"
 
 
 def is_hidden(name: str) -> bool:
-    """A name that starts with a dot, or is some system's own.
-
-    >>> [is_hidden(name) for name in (".ipynb_checkpoints", "._1.png", "__MACOSX", "cat")]
-    [True, True, True, False]
-    """
+    """Whether a name starts with a dot, or is some system's own, such as __MACOSX."""
     return name.startswith(".") or name in OF_SOME_SYSTEM
 
 
@@ -36,11 +27,7 @@ def is_picture(name: str) -> bool:
 
 
 def pictures_below(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of every class: class name (its path below `folder`) -> files, both in order of name.
-
-    Links are followed. Raises BadFile for a folder without a picture, a picture in no class's folder, a picture of a
-    format that is not read, a link to nothing, and a folder that links show twice.
-    """
+    """{class, its path below `folder`: files}, both in order of name; links are followed. BadFile for anything else."""
     files, waiting, met = [], [folder], {}
     while waiting:
         place = waiting.pop()
@@ -75,10 +62,7 @@ def _counts(entry: Path) -> bool:
 
 
 def read_folder(folder: Path) -> Arrays:
-    """Pictures of one size in `<folder>/<class>/`; gray when all of them are, else three channels.
-
-    Classes are numbered in the order of their names. Raises BadFile for what cannot be read or has another size.
-    """
+    """Pictures of one size in `<folder>/<class>/`: gray when all are, else three channels. BadFile for others."""
     pictures = pictures_below(folder)
     classes = sorted(pictures)
     paths = [path for name in pictures for path in pictures[name]]
@@ -98,9 +82,7 @@ def read_folder(folder: Path) -> Arrays:
 def decode(picture: Path | bytes) -> np.ndarray:
     """uint8 (H, W) for a gray picture, (H, W, 3) for a color one, turned upright as its camera says.
 
-    What is transparent is laid on white. A palette of grays makes a gray picture. Raises whatever Pillow raises for a
-    damaged file, and ValueError for pixels of more than 8 bits per channel; a picture of more than 89 million pixels
-    (Image.MAX_IMAGE_PIXELS) is taken for a decompression bomb.
+    What is transparent is laid on white. Raises what Pillow does, and ValueError for more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 

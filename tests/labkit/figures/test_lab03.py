@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from pictures import pixels
 
 from labkit.figures import lab03 as plots
-from labkit.optimizers import SGD, Adam
+from labkit.optimizers import SGD
 
 
 def drawn(figure):
@@ -54,6 +53,14 @@ def test_a_bowl_has_its_curvatures_along_the_turned_axes(degrees):
     assert plots.bowl().height(1, 1) == pytest.approx((1 + 100) / 2)
 
 
+@pytest.mark.parametrize("degrees", [30, 90])
+def test_a_turned_bowl_starts_at_the_turned_start(degrees):
+    straight, turned = plots.bowl(), plots.bowl(degrees=degrees)
+    assert turned.height(*turned.start) == pytest.approx(straight.height(*straight.start))
+    paths = [plots.descend(surface, lambda p: SGD(p, 0.01, 0.9), 50) for surface in (straight, turned)]
+    assert np.linalg.norm(paths[0], axis=1) == pytest.approx(np.linalg.norm(paths[1], axis=1))
+
+
 def test_descend_goes_step_by_step_from_the_start():
     path = plots.descend(plots.bowl((1.0, 4.0)), lambda p: SGD(p, 0.1), 5)
     assert path.dtype == np.float64 and path.shape == (6, 2)
@@ -96,94 +103,32 @@ def test_paths_need_points():
         plots.paths(plots.bowl(), {})
 
 
-def test_a_landscape_joins_each_start_to_its_end():
-    x = np.linspace(-2, 3, 20)
-    starts, ends = np.array([[-1.0, 1.0], [2.0, 4.0]]), np.array([[0.0, 0.0], [0.5, 0.25]])
-    (axes,) = drawn(plots.landscape(x, x**2, starts, ends, xlabel="here", ylabel="height"))
-    curve, first, second, start, end = axes.lines
-    assert points(curve) == pytest.approx(np.stack([x, x**2], axis=1))
-    assert points(first) == pytest.approx(np.stack([starts[0], ends[0]]))
-    assert points(second) == pytest.approx(np.stack([starts[1], ends[1]]))
-    assert points(start) == pytest.approx(starts) and points(end) == pytest.approx(ends)
-    assert start.get_marker() != end.get_marker()
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("here", "height") and axes.get_xlim() == (-2, 3)
-    with pytest.raises(ValueError, match=r"ends: got shape \(1, 2\), expected \(2, 2\)"):
-        plots.landscape(x, x**2, starts, ends[:1], xlabel="", ylabel="")
+# --- The race -----------------------------------------------------------------------------------------------------
 
 
-def test_the_race_shows_both_paths_and_their_heights():
-    surface = plots.bowl((1.0, 4.0))
-    draw = plots._race_scene(surface)
-    first = plots.descend(surface, lambda p: SGD(p, 0.1), 10)
-    second = plots.descend(surface, lambda p: Adam(p, 0.1), 30)
-    figure = draw(("one", first), ("two", second))
-    left, right = drawn(figure)
-    moving = [line for line in left.lines if line.get_animated()]
-    tracks, ends = moving[0::2], moving[1::2]
-    for track, end, curve, path in zip(tracks, ends, right.lines, (first, second), strict=True):
-        assert points(track) == pytest.approx(path) and points(end) == pytest.approx(path[-1:])
-        heights = surface.height(*path.T)
-        assert points(curve) == pytest.approx(np.stack([np.arange(len(path)), heights], axis=1))
-        assert track.get_color() == end.get_color() == curve.get_color()
-        assert track.get_linestyle() == curve.get_linestyle()
-    assert tracks[0].get_color() != tracks[1].get_color() and tracks[0].get_linestyle() != tracks[1].get_linestyle()
-    title = left.get_title(loc="left").splitlines()
-    assert title[0] == f"one (blue, solid): {surface.height(*first[-1]):.2g} after step 10"
-    assert title[1] == f"two (red, dashed): {surface.height(*second[-1]):.2g} after step 30"
+def test_the_still_picture_of_the_race_shows_paths_and_heights():
+    hand = plots.Race(surface="saddle", start=[1.0, 0.5], steps=30)
+    hand.shown = {**hand.shown, "RMSProp": True}
+    left, right = drawn(hand.figure())
+    names = ["momentum", "RMSProp", "Adam"]
+    surface = plots.SURFACES["saddle"]
+    for name, track, curve in zip(names, left.lines[-3:], right.lines, strict=True):
+        path = plots.descend(surface, plots.RACERS[name](hand.rates[name], 0.9), 30, (1.0, 0.5))
+        above = surface.height(*path.T) + 0.25
+        assert points(track) == pytest.approx(path)
+        assert points(curve) == pytest.approx(np.stack([np.arange(31), above], axis=1))
+        assert (track.get_color(), track.get_linestyle()) == (curve.get_color(), curve.get_linestyle())
+        assert curve.get_label() == f"{name}: {above[-1]:.2g} after step 30"
+    assert len({track.get_color() for track in left.lines[-3:]}) == 3
     assert right.get_xlim() == (0, 200) and right.get_yscale() == "log"
     assert right.get_xlabel() == "step" and right.get_ylabel() == "height above the lowest minimum"
-    assert draw(("one", second), ("two", first)) is figure  # the scene stays, only what moves is changed
-    assert points(tracks[0]) == pytest.approx(second)
-
-
-def test_heights_in_the_race_are_above_the_lowest_minimum():
-    surface = plots.SURFACES["saddle"]
-    at_the_minimum = np.array([[0.0, 0.0], [0.0, 1.0]])
-    _, right = drawn(plots._race_scene(surface)(("a", at_the_minimum), ("b", at_the_minimum)))
-    assert right.lines[0].get_ydata() == pytest.approx([0.25, 1e-12])  # 0 cannot be drawn on a logarithmic axis
-
-
-# --- The race under sliders ---------------------------------------------------------------------------------------
-
-
-def test_every_control_changes_the_picture():
-    widget = plots.race().set(steps=40)
-    assert widget.values["first"] == "momentum" and widget.values["second"] == "Adam"
-    assert widget.values["surface"] == "valley" and widget.values["steps"] == 40
-    changes = [
-        {"first_rate": 0.003},
-        {"second_rate": 0.3},
-        {"momentum": 0.5},
-        {"steps": 80},
-        {"first": "gradient descent"},
-        {"second": "RMSProp"},
-        {"surface": "saddle"},
-    ]
-    for change in changes:
-        before = pixels(widget)
-        widget.set(**change)
-        assert widget.error.value == ""
-        assert (pixels(widget) != before).any(), change
-    # Nothing of the frames before is left in the picture.
-    fresh = plots.race().set(first="gradient descent", second="RMSProp", surface="saddle", steps=80)
-    fresh.set(first_rate=0.003, second_rate=0.3, momentum=0.5)
-    assert np.array_equal(pixels(widget), pixels(fresh))
-
-
-def test_what_the_race_shows_is_what_the_optimizers_do():
-    widget = plots.race().set(steps=30)
-    title = widget._figure.axes[0].get_title(loc="left")
-    path = plots.descend(plots.SURFACES["valley"], lambda p: SGD(p, 0.01, 0.9), 30)
-    assert f"momentum (blue, solid): {plots.SURFACES['valley'].height(*path[-1]):.2g} after step 30" in title
-    path = plots.descend(plots.SURFACES["valley"], lambda p: Adam(p, 0.03), 30)
-    assert f"Adam (red, dashed): {plots.SURFACES['valley'].height(*path[-1]):.2g} after step 30" in title
 
 
 def test_a_run_that_diverges_is_called_so():
-    widget = plots.race().set(first="gradient descent", steps=50).set(first_rate=0.1)
-    first, second = widget._figure.axes[0].get_title(loc="left").splitlines()
-    assert first.startswith("gradient descent, diverged (blue") and not first.endswith("step 50")
-    assert second.startswith("Adam (red") and second.endswith("after step 50")
+    hand = plots.race()
+    hand.rates = {**hand.rates, "momentum": 1.0}
+    momentum, adam = drawn(hand.figure())[1].lines
+    assert momentum.get_label() == "momentum: diverged" and adam.get_label().endswith("after step 100")
 
 
 @pytest.mark.parametrize("name", plots.RACERS)

@@ -57,7 +57,7 @@ def test_roc_draws_the_curve_and_its_equal_error_rate():
 
 @pytest.mark.parametrize("margin", [-0.1, np.nan, np.inf])
 def test_a_margin_below_zero_is_refused(margin):
-    for draw in (plots.surface_scene(), lambda m: plots.triplet_scene()([0, 0], [1, 0], [0, 1], m)):
+    for draw in (plots.surface_scene(), lambda m: plots.triplet_picture([0, 0], [1, 0], [0, 1], m)):
         with pytest.raises(ValueError, match=r"^margin"):
             draw(margin)
 
@@ -105,9 +105,9 @@ def test_a_triplet_in_one_place_has_a_finite_gradient_of_zero():
 
 
 @pytest.mark.parametrize("squared", [False, True])
-def test_triplet_scene_draws_rings_points_and_descent(squared):
+def test_triplet_picture_draws_rings_points_and_descent(squared):
     anchor, positive, negative, margin = [0.1, 0.2], [1.1, 0.2], [0.1, 0.9], 0.44
-    figure = plots.triplet_scene()(anchor, positive, negative, margin, squared)
+    figure = plots.triplet_picture(anchor, positive, negative, margin, squared)
     axes = figure.axes[0]
     outer, inner = axes.patches
     assert list(inner.center) == list(outer.center) == anchor
@@ -125,7 +125,7 @@ def test_triplet_scene_draws_rings_points_and_descent(squared):
 
 
 def test_an_easy_triplet_has_no_arrows():
-    axes = plots.triplet_scene()([0, 0], [0.5, 0], [0, 1.5], 0.2).axes[0]
+    axes = plots.triplet_picture([0, 0], [0.5, 0], [0, 1.5], 0.2).axes[0]
     assert not axes.collections[0].U.any() and not axes.collections[0].V.any()
     assert "loss 0.00, easy; no gradient" in axes.get_title()
 
@@ -170,18 +170,9 @@ def test_the_surface_refuses_another_constraint():
 
 
 def test_a_frame_drawn_over_the_background_is_the_figure_drawn_whole():
-    playground = plots.triplet_playground().set(positive_x=-1.0, negative_y=-0.5, margin=0.9, squared=True)
-    whole = plots.triplet_scene()([0, 0], [-1, 0.5], [-0.5, -0.5], 0.9, squared=True)
-    assert np.abs(pixels(playground) - pixels(whole)).mean() < 2, "the whole picture has fewer colors, else the same"
     surface = plots.surface_explorer().set(margin=0.7, constraint="hard").set(constraint="semihard")
-    assert np.abs(pixels(surface) - pixels(plots.surface_scene()(0.7, "semihard"))).mean() < 2
-
-
-def test_triplet_playground_has_a_slider_for_every_coordinate():
-    controls = plots.triplet_playground().controls
-    points = [f"{point}_{axis}" for point in ("anchor", "positive", "negative") for axis in "xy"]
-    assert list(controls) == [*points, "margin", "squared"]
-    assert controls["margin"].value == 0.4 and controls["squared"].value is False
+    whole = plots.surface_scene()(0.7, "semihard")
+    assert np.abs(pixels(surface) - pixels(whole)).mean() < 2, "the whole picture has fewer colors, else the same"
 
 
 def test_every_constraint_of_the_surface_can_be_chosen():

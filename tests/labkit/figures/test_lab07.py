@@ -5,10 +5,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from pictures import pixels
 
-from labkit.figures import drawing, style
 from labkit.figures import lab07 as plots
+from labkit.figures import style
 from labkit.losses import CircleLoss
 
 PAIRS = [(0.4, 0.7), (0.8, 0.9), (-0.1, 0.2), (0.2, 0.9), (0.6, 0.1)]
@@ -95,26 +94,13 @@ def test_fields_side_by_side_show_forces_and_boundary():
         assert axes.get_ylabel() == "$s_p$, cosine with the positive"
 
 
-def test_the_scene_is_the_field_of_its_arguments():
-    draw = plots._field_scene()
-    figure = draw("circle", 0.25, 32.0)
-    (axes,) = figure.axes
+def test_the_still_picture_of_the_hand_is_the_field_with_its_pair():
+    (axes,) = plots.field_explorer().figure().axes
     assert axes.get_title() == "circle, m = 0.25, γ = 32\nat (0.5, 0.5): $s_n$ down 0.75, $s_p$ up 0.75"
-    before = np.array(axes.images[0].get_array())
-    assert draw("triplet", 0.5, 32.0) is figure
+    assert np.allclose(axes.lines[0].get_data(), plots._boundary("circle", 0.25))
+    (axes,) = plots.FieldPlane(loss="triplet", margin=0.5, pair=[0.1, 0.9]).figure().axes
     assert np.allclose(axes.lines[0].get_data(), plots._boundary("triplet", 0.5))
-    assert (axes.images[0].get_array() != before).any()
-    moving = set(drawing.moving_artists(figure))
-    assert moving >= {axes.images[0], axes.collections[0], axes.lines[0], axes.title}
-
-
-def test_sliders_change_the_picture():
-    widget = plots.field_explorer()
-    for change in ({"margin": 0.6}, {"gamma": 4.0}, {"loss": "AM-softmax"}, {"loss": "triplet"}, {"margin": 1.0}):
-        before = pixels(widget)
-        widget.set(**change)
-        assert (pixels(widget) != before).any(), change
-        assert not widget.error.value
+    assert axes.lines[1].get_xydata().tolist() == [[0.1, 0.9]]
 
 
 # --- arcs ---------------------------------------------------------------------------------------------------------
@@ -146,6 +132,22 @@ def test_bad_arcs():
         plots.arcs({})
     with pytest.raises(ValueError, match=r"panels\['x'\]: got shape \(3,\), expected \(4\)"):
         plots.arcs({"x": (1, 2, 3)})
+
+
+# --- clouds -------------------------------------------------------------------------------------------------------
+
+
+def test_clouds_show_every_pair_and_the_circle():
+    pairs = np.array([[0.1, 0.4, -0.2], [0.9, 0.5, 0.7]])
+    figure = plots.clouds({"one": pairs, "two": pairs[:, :1]}, margin=0.3)
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    for axes, expected in zip(figure.axes, (pairs, pairs[:, :1]), strict=True):
+        circle, points = axes.lines
+        assert np.allclose(points.get_data(), expected)
+        assert np.allclose(circle.get_data(), plots._boundary("circle", 0.3))
+        assert axes.get_xlabel() == "$s_n$, cosine with the negative"
+    with pytest.raises(ValueError, match=r"panels\['x'\]: got shape \(3,\), expected \(2, any\)"):
+        plots.clouds({"x": (1, 2, 3)})
 
 
 # --- projections --------------------------------------------------------------------------------------------------

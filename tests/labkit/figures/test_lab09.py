@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from pictures import pixels
 
 from labkit.distancing import equilibrium
@@ -45,9 +44,8 @@ def test_a_step_of_the_ball_by_hand():
     assert path.tolist() == pytest.approx([1.25, 1.25 - 0.1 * (3.0 - push)])
 
 
-def test_the_ball_scene_shows_valley_hill_and_path():
-    figure = plots.ball_scene("two valleys")(0.5, 0.5, -0.01)
-    [axes] = figure.axes
+def test_the_still_picture_shows_valley_hill_and_path():
+    [axes] = plots.ball_and_hill().figure().axes
     height, slope = plots.VALLEYS["two valleys"]
     valley, hilled = line(axes, "the valley"), line(axes, "with the hill")
     assert np.allclose(valley[:, 1], height(valley[:, 0]))
@@ -59,22 +57,17 @@ def test_the_ball_scene_shows_valley_hill_and_path():
     assert line(axes, "rest")[0, 0] == pytest.approx(path[-1]) and path[-1] < -0.9
     assert axes.get_xlabel() == "place x (one weight)" and axes.get_ylabel() == "height (loss)"
     assert "s/σ² = 2.00" in axes.get_title("left") and "the ball is free" in axes.get_title("left")
-    plots.ball_scene("two valleys")  # another one does not disturb the first
-    assert isinstance(figure, Figure)
 
 
-def test_the_controls_move_the_ball():
-    widget = plots.ball_and_hill()
-    before, axes = pixels(widget), widget._figure.axes[0]
-    widget.set(strength=0.1)
-    assert "the ball stays" in axes.get_title("left")
-    assert np.abs(pixels(widget) - before).max() > 50
-    widget.set(strength=0.5, beside=0.0)
-    assert "x = 0.67, 0.00 from the checkpoint" in axes.get_title("left"), "on the very top nothing moves it"
-    widget.set(valley="bowl", beside=0.01)
-    rest = plots.roll(plots.VALLEYS["bowl"][1], 0.5, 0.5, 0.01)[-1]
-    assert f"x = {rest:.2f}" in widget._figure.axes[0].get_title("left")
-    assert widget.error.value == "" and "Gaussian hill" in widget.alt
+def test_the_still_picture_is_that_of_the_state():
+    hand = plots.BallAndHill(strength=0.1)
+    assert "the ball stays" in hand.figure().axes[0].get_title("left")
+    hand.strength, hand.beside = 0.5, 0.0
+    title = hand.figure().axes[0].get_title("left")
+    assert "x = 0.67, 0.00 from the checkpoint" in title, "on the very top nothing moves it"
+    hand.valley, hand.beside, hand.steps = "bowl", 0.01, 100
+    place = plots.roll(plots.VALLEYS["bowl"][1], 0.5, 0.5, 0.01, 100)[-1]
+    assert f"after 100 steps the ball is at x = {place:.2f}" in hand.figure().axes[0].get_title("left")
 
 
 # --- The plane ---------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def test_a_second_run_gives_the_output_that_nbval_compares(tmp_path):
 
 
 def test_nothing_is_displayed_while_a_slider_moves(monkeypatch, capfd):
-    widget = lab04.triplet_playground()
+    widget = lab04.surface_explorer()
     monkeypatch.setattr(IPython.display, "display", lambda *a, **k: pytest.fail("displayed"))
     widget.set(margin=0.8)
     assert capfd.readouterr() == ("", "")

@@ -49,7 +49,7 @@ CHARTS = {
     "gallery": lambda: figures.gallery({"softmax": PLANE}, LABELS, CLASSES, {"softmax": ROWS["softmax"][:, :2]}),
     "distance_histogram": lambda: lab04.distance_histogram(RANDOM.uniform(0, 1, 300), RANDOM.uniform(0.5, 2, 300)),
     "roc": lambda: lab04.roc({"triplet": VERIFICATION}),
-    "triplet_scene": lambda: lab04.triplet_scene()([0, 0], [1, 0], [0, 1.2], 0.4),
+    "triplet_picture": lambda: lab04.triplet_picture([0, 0], [1, 0], [0, 1.2], 0.4),
     "surface_scene": lambda: lab04.surface_scene()(0.4, "semihard"),
 }
 PICTURES = CHARTS | {
@@ -61,7 +61,6 @@ PICTURES = CHARTS | {
     "histogram_grid": lambda: lab02.histogram_grid({"tanh": [PLANE]}, ["layer 1"], "output", (-1, 1)),
     "signal_explorer": lab02.signal_explorer,
     "paths": lambda: lab03.paths(lab03.SURFACES["saddle"], {"a": PLANE[:9]}),
-    "landscape": lambda: lab03.landscape([-1, 0, 1], [1, 0, 1], [[1, 1]], [[0, 0]], "x", "loss"),
     "race": lab03.race,
     "center_explorer": lambda: lab05.center_explorer({"λ = 1": [PLANE, PLANE]}, LABELS, CLASSES),
     "surfaces": lambda: lab06.surfaces({"exponential": lab06.exponential_height}),
@@ -72,6 +71,7 @@ PICTURES = CHARTS | {
     "gradient_fields": lab07.gradient_fields,
     "field_explorer": lab07.field_explorer,
     "arcs": lambda: lab07.arcs({"hard": (0.2, 0.8, 1, 1)}),
+    "clouds": lambda: lab07.clouds({"one": ([0.1, 0.2], [0.9, 0.8])}),
     "projections": lambda: lab07.projections({"PCA": PLANE}, LABELS, CLASSES, LABELS > 4),
     "charge_strip": lambda: lab08.charge_strip(charge_simulation(9, 3, steps=2), [0, 2]),
     "charge_explorer": lambda: lab08.charge_explorer({"many": charge_simulation(9, 3, steps=2)}),

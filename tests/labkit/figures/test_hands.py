@@ -1,0 +1,241 @@
+"""labkit.figures.hands in a real browser: their mathematics is labkit's, they answer pointer and keys, ask no network.
+
+Needs Chromium or Chrome; without one these tests are skipped, in CI they fail then.
+"""
+
+import json
+import os
+import re
+from contextlib import contextmanager
+
+import nbformat
+import numpy as np
+import pytest
+from browser import find_chromium, guarded_page, launched_chromium
+from nbclient import NotebookClient
+
+from labkit.figures import lab03, lab04, lab07, lab09
+from labkit.figures.hands import FOLDER, Hand, page
+
+RANDOM = np.random.default_rng(0)
+HANDS = {hand.module: hand for hand in Hand.__subclasses__()}
+LONGEST = 150  # lines of a hand's own module
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser."""
+    if not (path := find_chromium()):
+        missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with launched_chromium(path) as browser:
+        yield browser
+
+
+@contextmanager
+def opened(chromium, hand, width=900, scheme="light"):
+    """A page that shows a hand without any kernel; its scripts make no error and ask nobody for anything."""
+    with guarded_page(chromium, width=width) as shown:
+        shown.emulate_media(color_scheme=scheme)
+        shown.set_content(page(hand.module, hand.state))
+        shown.wait_for_function("document.getElementById('hand').hand?.frames > 0")
+        yield shown
+        assert not shown.problems
+
+
+def state(shown):
+    return shown.evaluate("state")
+
+
+def wait_for_frame(shown, act):
+    """Do something, and wait until it has been drawn."""
+    before = shown.evaluate("document.getElementById('hand').hand.frames")
+    act()
+    shown.wait_for_function(f"document.getElementById('hand').hand.frames > {before}")
+
+
+def pure(shown, function, arguments):
+    """What an exported function answers to each list of arguments."""
+    return shown.evaluate(f"all => all.map(one => pure.{function}(...one))", json.loads(json.dumps(arguments)))
+
+
+# --- All hands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_a_module_is_small_and_asks_no_network(module):
+    source = (FOLDER / f"{module}.js").read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LONGEST
+    shared = (FOLDER / "common.js").read_text(encoding="utf-8")
+    assert not re.search(r"fetch|XMLHttp|WebSocket|https?:|import\(|\beval\b", source + shared)
+
+
+@pytest.mark.parametrize("module", HANDS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_hand_fits_a_telephone_and_names_all_that_can_be_grabbed(chromium, module, scheme):
+    with opened(chromium, HANDS[module](), width=400, scheme=scheme) as shown:
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 400
+        grips = shown.get_by_role("slider").all()
+        assert grips
+        names = [grip.get_attribute("aria-label") or grip.locator("xpath=..").inner_text() for grip in grips]
+        assert all(names) and len(set(names)) == len(names)
+        assert all(grip.get_attribute("aria-valuetext") for grip in grips)
+        assert shown.get_by_role("status").inner_text()
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_a_grip_answers_the_pointer_and_the_keys(chromium, module):
+    with opened(chromium, HANDS[module]()) as shown:
+        for grip in shown.locator(".grip").all():
+            before, box = state(shown), grip.bounding_box()
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            shown.mouse.move(x, y)
+            shown.mouse.down()
+            wait_for_frame(shown, lambda: shown.mouse.move(x + 20, y - 15))  # noqa: B023
+            shown.mouse.up()
+            assert state(shown) != before, "the pointer"
+            before, words = state(shown), grip.get_attribute("aria-valuetext")
+            wait_for_frame(shown, lambda: grip.press("ArrowLeft"))  # noqa: B023
+            assert state(shown) != before and grip.get_attribute("aria-valuetext") != words, "the keys"
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_every_button_does_something_and_play_stops(chromium, module):
+    with opened(chromium, HANDS[module]()) as shown:
+        names = [button.inner_text() for button in shown.get_by_role("button").all()]
+    for name in names:
+        with opened(chromium, HANDS[module]()) as shown:
+            element = shown.get_by_role("button", name=name, exact=True).element_handle()
+            before = shown.evaluate("JSON.stringify(state)")
+            element.click()
+            shown.wait_for_function(
+                f"JSON.stringify(state) !== {json.dumps(json.dumps(before, separators=(',', ':')))}"
+            )
+            if element.inner_text() == "Stop":
+                element.click()
+                assert element.inner_text() == name
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_a_hand_leaves_a_still_picture_of_its_state(module):
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("from labkit.figures.hands import Hand"),
+            nbformat.v4.new_code_cell(f"from labkit.figures import {HANDS[module].__module__.split('.')[-1]}"),
+            nbformat.v4.new_code_cell(f"next(hand for hand in Hand.__subclasses__() if hand.module == {module!r})()"),
+        ]
+    )
+    NotebookClient(notebook, timeout=120).execute()
+    still, words = notebook.cells[-1].outputs
+    assert still.data["image/png"] and "application/vnd.jupyter.widget-view+json" in still.data
+    assert still.metadata["labkit"] == {"hand": module, "state": json.loads(json.dumps(HANDS[module]().state))}
+    assert words.data["text/plain"] == HANDS[module]().alt
+
+
+def test_colors_can_be_told_from_the_paper():
+    shared = (FOLDER / "common.js").read_text(encoding="utf-8")
+    for palette in re.findall(r"const (?:LIGHT|DARK) = \{(.*?)\};", shared, re.S):
+        colors = dict(re.findall(r"(\w+): \"(#\w{6})\"", palette))
+        paper = colors.pop("paper")
+        faint = {name for name, color in colors.items() if contrast(color, paper) < 3}
+        assert faint == {"faint"}, "grid lines"
+
+
+def contrast(one, other):
+    """WCAG's contrast ratio of two colors, #rrggbb."""
+
+    def luminance(color):
+        parts = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+# --- Each hand's mathematics --------------------------------------------------------------------------------------
+
+
+def test_the_triplet_is_labkits(chromium):
+    points = RANDOM.uniform(-2, 2, (200, 3, 2)).tolist()
+    points += RANDOM.integers(-1, 2, (100, 3, 2)).astype(float).tolist()  # ties, and points in one place
+    cases = [[*p, margin, squared] for p in points for margin in (0.0, 0.4, 1.0) for squared in (False, True)]
+    with opened(chromium, lab04.triplet_playground()) as shown:
+        found = pure(shown, "triplet", cases)
+    for case, seen in zip(cases, found, strict=True):
+        right = lab04.triplet(*case)
+        assert (seen["dAp"], seen["dAn"], seen["loss"]) == pytest.approx(
+            (right.d_ap, right.d_an, right.loss), abs=1e-12
+        )
+        assert seen["kind"] == right.kind
+        assert np.allclose(seen["gradients"], right.gradients, rtol=0, atol=1e-12)
+
+
+def test_the_loss_that_is_said_is_the_triplets(chromium):
+    with opened(chromium, lab04.TripletPlane(anchor=[0.0, 0.0], positive=[1.0, 0.0], negative=[0.0, 1.5])) as shown:
+        assert "gives a loss of 0.00" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.evaluate("model.set('margin', 0.75)"))
+        assert shown.get_by_role("status").inner_text().startswith("semi-hard")
+        assert "gives a loss of 0.25" in shown.get_by_role("status").inner_text()
+
+
+def test_the_field_is_labkits(chromium):
+    cases = [
+        [loss, *RANDOM.uniform(-1, 1, 2), margin, gamma]
+        for loss in lab07.LOSSES
+        for margin in (0.0, 0.25, 1.0)
+        for gamma in (1.0, 32.0, 512.0)
+        for _ in range(30)
+    ]
+    with opened(chromium, lab07.field_explorer()) as shown:
+        found = pure(shown, "forces", cases)
+        lines = pure(shown, "boundary", [[loss, 0.3] for loss in lab07.LOSSES])
+    assert np.allclose(found, [lab07.forces(*case) for case in cases], rtol=0, atol=1e-12)
+    for loss, line in zip(lab07.LOSSES, lines, strict=True):
+        assert np.allclose(np.transpose(line), lab07._boundary(loss, 0.3), rtol=0, atol=1e-12)
+
+
+def test_the_ball_is_labkits(chromium):
+    cases = [
+        [valley, *RANDOM.uniform([0, 0.1, -0.5], [1.5, 1.5, 0.5]), steps]
+        for valley in lab09.VALLEYS
+        for steps in (0, 1, 400)
+        for _ in range(40)
+    ]
+    with opened(chromium, lab09.ball_and_hill()) as shown:
+        for case, path in zip(cases, pure(shown, "roll", cases), strict=True):
+            right = lab09.roll(lab09.VALLEYS[case[0]][1], *case[1:])
+            assert np.allclose(path, right, rtol=0, atol=1e-9)
+        heights = pure(shown, "ground", [["bowl", 0.7, 0.3, x] for x in (-1, 2 / 3, 0.9)])
+    apart = np.array([-1, 2 / 3, 0.9]) - 2 / 3
+    assert np.allclose(heights, 5 / 9 * apart**2 + 0.7 * np.exp(-(apart**2) / (2 * 0.3**2)))
+
+
+def test_the_race_is_run_by_labkits_optimizers(chromium):
+    starts = {
+        name: [surface.start, *RANDOM.uniform(-1, 1, (3, 2)).tolist()] for name, surface in lab03.SURFACES.items()
+    }
+    cases = [
+        [surface, optimizer, rate, momentum, 100, list(start)]
+        for surface, all_starts in starts.items()
+        for start in all_starts
+        for optimizer in lab03.RACERS
+        for rate, momentum in ((0.001, 0.9), (0.01, 0.5), (0.3, 0.0))
+    ]
+    diverged = 0
+    with opened(chromium, lab03.race()) as shown:
+        for case, path in zip(cases, pure(shown, "descend", cases), strict=True):
+            surface, optimizer, rate, momentum, steps, start = case
+            right = lab03.descend(lab03.SURFACES[surface], lab03.RACERS[optimizer](rate, momentum), steps, tuple(start))
+            diverged += len(right) <= steps
+            assert len(path) == len(right), case
+            if len(right) > steps:  # what flies off does so by rounding
+                assert np.allclose(path[:30], right[:30], rtol=1e-9, atol=1e-9), case
+    assert 10 < diverged < len(cases) / 2
+
+
+def test_the_race_starts_where_one_clicks(chromium):
+    with opened(chromium, lab03.race()) as shown:
+        box = shown.locator("canvas").bounding_box()
+        wait_for_frame(shown, lambda: shown.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.2))
+        x, y = state(shown)["start"]
+        assert -1.2 < x < 0 < 0.5 < y < 1.5
