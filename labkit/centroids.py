@@ -23,11 +23,10 @@ def evenly_distributed(
     num_classes: C, at least 1. dim: D, at least 1, and at least 2 for more than two classes.
     seed: of the random rotation, or of the random starts.
     method:
-        "auto"     "simplex" for C ≤ 2 dim, else "energy".
-        "simplex"  closed form. For C ≤ dim + 1 a regular simplex: every cosine is -1/(C - 1), the smallest that C
-                   vectors can all have, and the energy is smallest (Cohn and Kumar 2007). Up to C = 2 dim, the axes
-                   both ways, C - dim simplices at right angles to each other: the largest cosine is 0, which cannot be
-                   undercut there (Rankin 1955).
+        "auto"     for C ≤ 2 dim the closed form. For C ≤ dim + 1 a regular simplex: every cosine is -1/(C - 1), the
+                   smallest that C vectors can all have, and the energy is smallest (Cohn and Kumar 2007). Up to
+                   C = 2 dim, the axes both ways, C - dim simplices at right angles to each other: the largest cosine
+                   is 0, which cannot be undercut there (Rankin 1955). For larger C, "energy".
         "energy"   the smallest `energy` of charges on the sphere that L-BFGS finds from random starts: the regular
                    polygon in two dimensions, Thomson's problem in three.
     restarts: how many random starts "energy" tries, keeping the best; default 12 for up to 1000 coordinates, else 1.
@@ -38,18 +37,15 @@ def evenly_distributed(
     tensor(-1.5000, dtype=torch.float64)
     """
     num_classes, dim = _check_size(num_classes, dim)
-    checks.one_of("method", method, ("auto", "simplex", "energy"))
-    if restarts is not None:
-        checks.whole("restarts", restarts)
-    if method == "simplex" and num_classes > 2 * dim:
-        raise ValueError(f"num_classes: got {num_classes}, expected at most 2 dim = {2 * dim} for method='simplex'")
+    checks.one_of("method", method, ("auto", "energy"))
+    if restarts is None:
+        restarts = 12 if num_classes * dim <= SMALL else 1
+    checks.whole("restarts", restarts)
     generator = torch.Generator().manual_seed(seed)
     if num_classes == 1:
         return _random_points(1, dim, generator)
-    if method == "simplex" or (method == "auto" and num_classes <= 2 * dim):
+    if method == "auto" and num_classes <= 2 * dim:
         return _simplices(num_classes, dim) @ _rotation(dim, generator)
-    if restarts is None:
-        restarts = 12 if num_classes * dim <= SMALL else 1
     found = [_minimize_energy(_random_points(num_classes, dim, generator)) for _ in range(restarts)]
     return min(found, key=lambda result: result[0])[1]
 
@@ -97,10 +93,9 @@ def charge_simulation(
     without friction: after the 200 steps of the authors the charges still move (paper 003, and the authors' CSAE code,
     which returns √dim times the points).
 
-    transport: keep only the part of each velocity along the sphere at the new point. The authors leave it as it is: it
-        points out of the sphere more and more.
-    damping: share of the velocity that is lost in each step, 0 (the authors) to 1. With transport=True and damping=0.5
-        the charges come to rest.
+    transport: keep only the part of each velocity along the sphere at the new point; the authors keep all of it.
+    damping: share of the velocity that is lost in each step, 0 (the authors) to 1. With transport and 0.5 the charges
+        come to rest.
 
     >>> positions = charge_simulation(2, 3, transport=True, damping=0.5)
     >>> energy(positions[0]) > energy(positions[-1]) > 0.5  # on their way to opposite poles

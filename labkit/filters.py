@@ -166,17 +166,16 @@ def _bell(sigma: float, size: int | None) -> Tensor:
     return torch.exp(-((x / sigma) ** 2) / 2)
 
 
-def separate(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
+def separate(kernel: Tensor) -> tuple[Tensor, Tensor]:
     """The column (h,) and the row (w,) whose product, column[u]·row[v], is the kernel (h, w).
 
-    The row's entry at the kernel's largest weight is 1. tolerance: accepted deviation, as a share of that weight.
+    The row's entry at the kernel's largest weight is 1. The product may be off by a millionth of that weight.
     Raises ValueError if there are no such vectors, for another shape or dtype, and for a kernel of zeros.
 
     >>> separate(torch.tensor([[1, 2, 1], [2, 4, 2]]))
     (tensor([2., 4.], dtype=torch.float64), tensor([0.5000, 1.0000, 0.5000], dtype=torch.float64))
     """
     _check_tensor("kernel", kernel, (2,), "(h, w)")
-    tolerance = checks.non_negative("tolerance", tolerance)
     kernel = kernel if kernel.is_floating_point() else kernel.double()
     u, v = divmod(int(kernel.abs().argmax()), kernel.shape[1])
     largest = kernel[u, v]
@@ -184,19 +183,13 @@ def separate(kernel: Tensor, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
         raise ValueError("kernel: got zeros only, expected a weight other than 0")
     column, row = kernel[:, v], kernel[u] / largest
     off = float(((torch.outer(column, row) - kernel).abs().max() / largest.abs()).detach())
-    if not off <= tolerance:
+    if not off <= 1e-6:
         raise ValueError(f"kernel: got one that is off by {off:.2g}, expected the product of a column and a row")
     return column, row
 
 
 def correlate_separable(
-    image: Tensor,
-    column: Tensor,
-    row: Tensor,
-    stride: Pair = 1,
-    padding: Pair = 0,
-    dilation: Pair = 1,
-    padding_mode: str = "zeros",
+    image: Tensor, column: Tensor, row: Tensor, padding: Pair = 0, padding_mode: str = "zeros"
 ) -> Tensor:
     """`correlate2d` with the kernel column[u]·row[v]: first along the columns of the image, then along its rows.
 
@@ -207,9 +200,9 @@ def correlate_separable(
     """
     _check_tensor("column", column, (1,), "(h,)")
     _check_tensor("row", row, (1,), "(w,)")
-    stride, padding, dilation = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
-    image = correlate2d(image, column[:, None], (stride[0], 1), (padding[0], 0), (dilation[0], 1), padding_mode)
-    return correlate2d(image, row[None, :], (1, stride[1]), (0, padding[1]), (1, dilation[1]), padding_mode)
+    rows, columns = _pair("padding", padding, 0)
+    image = correlate2d(image, column[:, None], padding=(rows, 0), padding_mode=padding_mode)
+    return correlate2d(image, row[None, :], padding=(0, columns), padding_mode=padding_mode)
 
 
 def _mirrored(*quarter: str) -> Tensor:

@@ -84,10 +84,8 @@ def initialize(
     layers = [layer for layer in module.modules() if isinstance(layer, LAYERS)]
     if not layers:
         raise ValueError(f"module: got {type(module).__name__}, expected one with a linear or convolutional layer")
-    if isinstance(generator, int) and not isinstance(generator, bool):
+    if isinstance(generator, int):
         generator = Generator().manual_seed(generator)
-    if not isinstance(generator, Generator | None):
-        raise ValueError(f"generator: got {checks.describe(generator)}, expected a torch.Generator, a seed or None")
     with torch.no_grad():
         for layer in layers:
             layer.weight.copy_(_draw(layer, scheme, factor, scale, generator))
@@ -144,14 +142,13 @@ class LayerSignal:
         return math.hypot(self.mean, self.std)
 
 
-def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | None = None) -> list[LayerSignal]:
+def signal_statistics(network: nn.Module, inputs: Tensor) -> list[LayerSignal]:
     """Send inputs through a network and a gradient back, and return a LayerSignal for every layer, in order.
 
     network: any module. A layer is a module without parts of its own (nn.Linear, nn.ReLU, ...); one that is used twice
         is listed twice. The network runs in the mode it is in; nothing of it changes, not even running means.
-    inputs: floating-point tensor (B, ...) that the network takes.
-    gradient: of the network's output, in its shape; default: independent normal numbers of variance 1, fixed.
-    Raises ValueError for inputs that are not a floating-point batch or not finite, and for a gradient of another shape.
+    inputs: floating-point tensor (B, ...) that the network takes; ValueError for others, and for values not finite.
+    The gradient of the output is independent normal numbers of variance 1, the same each time.
 
     >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     >>> [(layer.name, layer.kind) for layer in signal_statistics(network, torch.ones(2, 4))]
@@ -181,20 +178,12 @@ def signal_statistics(network: nn.Module, inputs: Tensor, gradient: Tensor | Non
     try:
         with torch.enable_grad():
             output = torch.func.functional_call(network, buffers, (start.clone(),))
-            torch.autograd.grad(output, start, _gradient_for(output, gradient))
+            gradient = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
+            torch.autograd.grad(output, start, gradient.to(output))
     finally:
         for handle in handles:
             handle.remove()
     return [replace(signal, gradient_std=gradients.get(n, math.nan)) for n, signal in enumerate(signals)]
-
-
-def _gradient_for(output: Tensor, gradient: Tensor | None) -> Tensor:
-    """The gradient to send back: the one given, or normal numbers."""
-    if gradient is None:
-        gradient = torch.randn(output.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
-    if not isinstance(gradient, Tensor) or gradient.shape != output.shape:
-        raise ValueError(f"gradient: got {checks.describe(gradient)}, expected a tensor of shape {tuple(output.shape)}")
-    return gradient.to(output)
 
 
 def _signal(name: str, layer: nn.Module, output: Tensor) -> LayerSignal:

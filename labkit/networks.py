@@ -154,22 +154,6 @@ class SignatureNet(_EmbeddingNetwork):
         return self.embedding(self.dropout(F.relu(self.hidden(features))))
 
 
-class MaxOut(nn.Linear):
-    """Features (B, in_features) -> (B, dim): for each output the largest of 16 linear units (the head of paper 000).
-
-    >>> MaxOut(in_features=8, dim=2)(torch.zeros(5, 8)).shape
-    torch.Size([5, 2])
-    """
-
-    PIECES = 16
-
-    def __init__(self, in_features: int, dim: int):
-        super().__init__(in_features, self.PIECES * dim)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return super().forward(features).unflatten(1, (-1, self.PIECES)).amax(dim=2)
-
-
 CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "classifier"}  # torchvision's names
 
 
@@ -177,10 +161,9 @@ class Backbone(_EmbeddingNetwork):
     """A network of torchvision with an embedding head instead of its classifier.
 
     name: "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004).
-    head: "linear", or "maxout" (paper 000): the largest of 16 linear units for each dimension.
     pretrained: start from torchvision's default ImageNet weights, downloaded unless torch's hub cache has them.
     in_channels: 3, or 1: a gray image goes in as three equal channels. One below 32×32 is enlarged to that first.
-    Raises ValueError for an unknown name or head, FileNotFoundError for pretrained weights that cannot be had.
+    Raises ValueError for an unknown name, FileNotFoundError for pretrained weights that cannot be had.
 
     >>> Backbone("mobilenet_v2", dim=2, in_channels=1).eval()(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 2])
@@ -190,21 +173,19 @@ class Backbone(_EmbeddingNetwork):
         self,
         name: str = "resnet18",
         dim: int = 128,
-        head: str = "linear",
         pretrained: bool = False,
         in_channels: int = 3,
         normalize: bool = False,
     ):
         super().__init__(dim, in_channels, None, normalize)
         checks.one_of("name", name, tuple(CLASSIFIERS))
-        checks.one_of("head", head, ("linear", "maxout"))
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels: got {in_channels}, expected 1 (gray) or 3 (RGB)")
         self.name, self.features = name, _torchvision_network(name, pretrained)
         classifier = getattr(self.features, CLASSIFIERS[name])
         in_features = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)][-1].in_features
         setattr(self.features, CLASSIFIERS[name], nn.Identity())
-        self.embedding = (MaxOut if head == "maxout" else nn.Linear)(in_features, dim)
+        self.embedding = nn.Linear(in_features, dim)
         _he_initialization(self.embedding, last=self.embedding)  # the rest keeps torchvision's initialization
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:

@@ -159,7 +159,7 @@ class RAdam(_Optimizer):
 
     ρ counts roughly how many squares v is a mean of. The paper's limit is 4; its authors' code and torch have 5.
 
-    betas, eps, decoupled: as for Adam.
+    betas, eps: as for Adam.
 
     >>> x = torch.tensor([3.0]); x.grad = torch.tensor([2.0])
     >>> RAdam([x], lr=0.5).step(); x
@@ -167,15 +167,9 @@ class RAdam(_Optimizer):
     """
 
     def __init__(
-        self,
-        params: Iterable,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
+        self, params: Iterable, lr: float, betas: tuple = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
     ):
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=decoupled))
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
 
     def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
         lr, step = options["lr"], state.get("step", 0) + 1
@@ -187,8 +181,6 @@ class RAdam(_Optimizer):
         if length > 5:
             variance = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
             move *= math.sqrt(variance * (1 - beta2**step)) / (square.sqrt() + options["eps"])
-        if options["decoupled"]:
-            parameter *= 1 - lr * options["weight_decay"]
         parameter -= lr * move
         state["step"] = step
 

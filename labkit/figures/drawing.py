@@ -21,8 +21,7 @@ Draw = Callable[..., Figure]  # a scene: a function that moves parts of its one 
 def show(figure: Figure, alt: str) -> None:
     """Displays `figure` in the notebook, with its description `alt` for readers who do not see it.
 
-    JupyterLab 4.6 gives no picture in an output an alt text, whatever its metadata say; nor does nbconvert. So the
-    words stand on the page as text, folded, under the picture. They are in the picture's metadata too (`alt`).
+    Neither JupyterLab 4.6 nor nbconvert gives a picture an alt text: the words stand folded under it, as text.
 
     >>> show(new_axes()[0], alt="")
     Traceback (most recent call last):
@@ -90,7 +89,8 @@ def new_axes(
 ) -> tuple[Figure, Axes | np.ndarray]:
     """Returns a Figure, in inches of 100 pixels, and its axes: one, or an array (columns,) or (rows, columns).
 
-    widths: of the columns, relative to each other. labels: xlabel and ylabel of all axes.
+    widths: of the columns, relative to each other.
+    labels: xlabel and ylabel of all axes.
 
     >>> new_axes(columns=3, rows=2)[1].shape
     (2, 3)

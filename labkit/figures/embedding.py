@@ -26,8 +26,7 @@ def embedding_plane(
     """Draws two-dimensional embeddings as points, each class with a color and a marker and its name at its center.
 
     embeddings: (N, 2).
-    labels: (N,) indices into `classes`.
-    classes: names.
+    labels: (N,) indices into `classes`, which are names.
     limit: half the width of the picture; by default all points fit.
 
     >>> embedding_plane([[0, 1], [2, 1], [1, 0]], [0, 0, 1], ["A", "B"]).axes[0].lines[0].get_xdata()
@@ -42,7 +41,7 @@ def embedding_scene(
 ) -> Draw:
     """Returns draw(index) -> Figure: an embedding at several moments of its training, see `embedding_plane`.
 
-    embeddings: a sequence of (N, 2).
+    embeddings: at least one (N, 2).
     titles: a text for each of them.
 
     >>> draw = embedding_scene([[[0, 1]], [[1, 1]]], [0], ["A"], ["before", "after"])
@@ -51,10 +50,6 @@ def embedding_scene(
     """
     labels = array("labels", labels, None).astype(int)
     embeddings = [array(f"embeddings[{n}]", one, len(labels), 2) for n, one in enumerate(embeddings)]
-    if not embeddings:
-        raise ValueError("embeddings: got none, expected at least one array of shape (N, 2)")
-    if len(titles) != len(embeddings):
-        raise ValueError(f"titles: got {len(titles)}, expected {len(embeddings)}, one for each of the embeddings")
     if not len(labels) or labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(f"labels: got {np.unique(labels)}, expected indices into {len(classes)} classes")
     limit = limit or 1.08 * max(np.abs(one).max() for one in embeddings) or 1.0
@@ -94,7 +89,7 @@ def gallery(
 
     embeddings: {title: (N, D)}, D of 2 or 3; three dimensions are drawn as directions, on the unit sphere.
     labels: (N,) indices into `classes`.
-    rows: {title: (C, D)}, directions of the classes' weight rows, drawn as lines from the middle, or None.
+    rows: {title: (C, D)}, directions of the classes' weight rows, drawn as lines from the middle.
     columns: pictures in a row.
     turn: degrees by which spheres are turned.
 
@@ -166,11 +161,10 @@ def graticule(turn: float) -> np.ndarray:
     (2, 488)
     """
     t = np.linspace(0, 2 * np.pi, 121)
-    circles = [np.stack([np.cos(t), np.sin(t), 0 * t], 1)]
-    for around in np.radians([0, 60, 120]):
-        circles.append(np.stack([np.cos(t) * np.cos(around), np.cos(t) * np.sin(around), np.sin(t)], 1))
+    circles = [[np.cos(t), np.sin(t), 0 * t]]
+    circles += [[np.cos(t) * np.cos(a), np.cos(t) * np.sin(a), np.sin(t)] for a in np.radians([0, 60, 120])]
     parts = []
     for circle in circles:
-        flat, near = project(circle, turn)
+        flat, near = project(np.transpose(circle), turn)
         parts += [np.where(near[:, None] >= 0, flat, np.nan), [[np.nan, np.nan]]]
     return np.concatenate(parts).T

@@ -1,9 +1,7 @@
 """Picture of lab 00: an embedding during training, under a slider for the epoch."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from labkit.figures.drawing import array
 from labkit.figures.embedding import embedding_scene
 from labkit.figures.live import Live, live
 
@@ -21,8 +19,7 @@ def embedding_explorer(embeddings: list[ArrayLike], labels: ArrayLike, classes: 
     if len(embeddings) < 2:
         raise ValueError(f"embeddings: got {len(embeddings)}, expected at least 2 to slide between")
     titles = ["before training", *(f"after epoch {n}" for n in range(1, len(embeddings)))]
-    limit = 1.08 * max(np.abs(array("embeddings", one)).max() for one in embeddings)
-    plane = embedding_scene(embeddings, labels, classes, titles, limit)
+    plane = embedding_scene(embeddings, labels, classes, titles)
     alt = (
         f"Points of {len(classes)} classes in the plane of a two-dimensional embedding, each class with its own color "
         "and marker and its name at its center. The slider goes from before training to after the last epoch."

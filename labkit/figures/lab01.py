@@ -30,25 +30,19 @@ def matrices(values: Arrays, symbols: list[str] | None = None, frames: dict[str,
     """
     grids = arrays("values", values, None, None)
     symbols = ("",) * (len(grids) - 1) if symbols is None else symbols
-    if len(symbols) != len(grids) - 1:
-        raise ValueError(f"symbols: got {len(symbols)}, expected {len(grids) - 1}, one between each two matrices")
-    unknown = set(frames or {}) - set(grids)
-    if unknown:
-        raise ValueError(f"frames: got {sorted(unknown)}, expected titles among {list(grids)}")
     tallest = max(len(grid) for grid in grids.values())
     width = sum(_width(title, grid) for title, grid in grids.items()) + len(symbols)
     figure, axes = new_axes(CELL * width + 0.3, CELL * (tallest + 1.2) + 0.2)
-    left = 0.0
+    left, corners = 0.0, {}
     for (title, grid), symbol in zip(grids.items(), (*symbols, ""), strict=True):
         room = _width(title, grid)
-        corner = left + (room - grid.shape[1]) / 2, (tallest - len(grid)) / 2
-        _draw_matrix(axes, grid, corner)
-        axes.text(left + room / 2, corner[1] - 0.15, title, ha="center", va="bottom", fontweight="bold")
-        if frames and title in frames:
-            top, start, rows, columns = frames[title]
-            _frame(axes, corner[0] + start, corner[1] + top, columns, rows)
+        corners[title] = x, y = left + (room - grid.shape[1]) / 2, (tallest - len(grid)) / 2
+        _draw_matrix(axes, grid, (x, y))
+        axes.text(left + room / 2, y - 0.15, title, ha="center", va="bottom", fontweight="bold")
         left += room + 1
         axes.text(left - 0.5, tallest / 2, symbol, ha="center", va="center", fontsize=18)
+    for title, (top, start, rows, columns) in (frames or {}).items():
+        _frame(axes, corners[title][0] + start, corners[title][1] + top, columns, rows)
     axes.set(xlim=(-0.1, width + 0.1), ylim=(tallest + 0.1, -1.1), aspect="equal")
     axes.axis("off")
     return figure
@@ -82,8 +76,7 @@ def photographs(images: Arrays, columns: int = 3, width: float = 3.6, signed: bo
     images: {title: (H, W) or (3, H, W)} with values from 0, black, to 1, white; what lies outside is cut off.
     columns: images in a row.
     width: of one image, in inches.
-    signed: the values have both signs: 0 is drawn in the middle gray, the largest absolute value of all images black
-        or white.
+    signed: the values have both signs: 0 is drawn middle gray, the largest size in all images black or white.
 
     >>> photographs({"dark": np.zeros((4, 6)), "light": np.ones((4, 6))}, width=2).axes[1].get_title()
     'light'
@@ -119,9 +112,8 @@ MOST_NUMBERS = 5  # a kernel with more rows or columns is drawn without its numb
 def _filter_scene(image):
     """Returns draw(weights, name, stride, padding, place): padded image, kernel and result side by side.
 
-    Image and result are drawn to one scale, so that a larger stride shows as a smaller result. A frame is round the
-    pixels under the kernel and round the pixel that they give. place, from 0 to 1, is how far the kernel has come on
-    its way over the image, line by line.
+    Image and result are drawn to one scale: a larger stride shows as a smaller result. Frames are round the pixels
+    under the kernel and the pixel that they give. place, 0 to 1, is how far the kernel has come, line by line.
     """
     image = torch.from_numpy(array("image", image, None, None))
     height, width = image.shape
@@ -145,19 +137,15 @@ def _filter_scene(image):
 
     def draw(weights, name, stride, padding, place):
         weights = torch.from_numpy(array("weights", weights, None, None))
-        if not 0 <= padding <= MOST_PADDING:
-            raise ValueError(f"padding: got {padding}, expected 0 to {MOST_PADDING}")
         padded = torch.nn.functional.pad(image, (padding,) * 4)
         result = correlate2d(image, weights, stride, padding)
         row, column = divmod(round(place * (result.numel() - 1)), result.shape[1])
 
         _show(shown[0], padded, (-padding, width + padding, height + padding, -padding), (0, 1))
         _show(shown[1], weights, (0, 1, 1, 0), (-weights.abs().max(), weights.abs().max()))
-        averages = weights.min() >= 0
-        strongest = 1 if averages else result.abs().max()
+        limits = (0, 1) if weights.min() >= 0 else (-result.abs().max(), result.abs().max())
         # The first result stands where the first pixel was, so that one sees what the border costs.
-        extent = (0, result.shape[1], result.shape[0], 0)
-        _show(shown[2], result, extent, (0 if averages else -strongest, strongest))
+        _show(shown[2], result, (0, result.shape[1], result.shape[0], 0), limits)
 
         frames[0].set_bounds(stride * column - padding, stride * row - padding, weights.shape[1], weights.shape[0])
         frames[1].set_bounds(column, row, 1, 1)
@@ -192,7 +180,7 @@ def kernel_editor(image: ArrayLike, kernels: dict[str, Callable]) -> Live:
     """Shows a kernel that slides over an image, under sliders for sigma, size, stride, padding and the place.
 
     image: (H, W), values from 0 to 1.
-    kernels: {name: function(sigma, size) -> (h, w)}; a function may leave out of account what it does not need.
+    kernels: {name: function(sigma, size) -> (h, w)}.
 
     >>> from labkit.filters import gaussian_kernel
     >>> kernel_editor(np.eye(8), {"Gaussian": gaussian_kernel}).set(size=5).values["size"]

@@ -48,8 +48,7 @@ def distance_histogram(same: ArrayLike, different: ArrayLike) -> Figure:
 def roc(results: dict) -> Figure:
     """Draws how many right pairs are accepted for how many wrong ones, at every threshold.
 
-    results: {name: verification} with fpr (T,), tpr (T,), auc and eer, see labkit.evaluation.verification; a dot
-        stands at the equal error rate.
+    results: {name: labkit.evaluation.verification's result}; a dot stands at the equal error rate.
 
     >>> from types import SimpleNamespace
     >>> result = SimpleNamespace(fpr=[0, 0, 1], tpr=[0, 1, 1], auc=1.0, eer=0.0)
@@ -189,7 +188,7 @@ def triplet_playground() -> TripletPlane:
 
 
 KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential triplet paper prints them reversed
-    None: "all triplets",
+    "all": "all triplets",
     "active": "kept: d(a,n) < d(a,p) + margin",
     "semihard": "kept: d(a,p) < d(a,n) < d(a,p) + margin",
     "hard": "kept: d(a,n) < d(a,p)",
@@ -198,10 +197,10 @@ KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential tripl
 
 @styled
 def surface_scene() -> Draw:
-    """Returns draw(margin, constraint=None) -> Figure: the triplet loss over its two distances.
+    """Returns draw(margin, constraint="all") -> Figure: the triplet loss over its two distances.
 
-    constraint: which triplets are kept: None (all), "active", "semihard" or "hard"; where the others lie is hatched
-        (Figures 2 and 3 of the exponential triplet paper).
+    constraint: which triplets are kept, of KEPT; where the others lie is hatched (Figures 2 and 3 of the exponential
+        triplet paper).
 
     >>> surface_scene()(0.4).axes[0].get_title().splitlines()[0]
     'loss = [d(a,p) − d(a,n) + 0.40]₊'
@@ -227,14 +226,12 @@ def surface_scene() -> Draw:
         """The part of the plane with d(a,n) < d(a,p) + shift."""
         return [[0, shift], [LIMIT, LIMIT + shift], [LIMIT, -LIMIT], [0, -LIMIT]]
 
-    def draw(margin, constraint=None):
-        margin = checks.non_negative("margin", margin)
-        checks.one_of("constraint", constraint, tuple(KEPT))
+    def draw(margin, constraint="all"):
         for band, level in zip(bands, levels, strict=False):
             band.set_xy(below(margin - level))
         easy = [[0, margin], [LIMIT, LIMIT + margin], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
         not_hard = [[0, 0], [LIMIT, LIMIT], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
-        covers = {None: [], "active": [easy], "semihard": [easy, below(0)], "hard": [not_hard]}[constraint]
+        covers = {"all": [], "active": [easy], "semihard": [easy, below(0)], "hard": [not_hard]}[constraint]
         for n, patch in enumerate(hidden):
             patch.set_visible(n < len(covers))
             patch.set_xy(covers[n] if n < len(covers) else [[0, 0]])
@@ -256,14 +253,9 @@ def surface_explorer() -> Live:
     {'margin': 0.4, 'constraint': 'all'}
     """
     choices = {"none: all": "all", "active": "active", "semi-hard": "semihard", "hard": "hard"}
-    surface = surface_scene()
-
-    def draw(margin, constraint):
-        return surface(margin, None if constraint == "all" else constraint)
-
     alt = (
         "The triplet loss as bands of color over the distance of anchor and positive and that of anchor and negative. "
         "Hard triplets lie below the diagonal, semi-hard ones in a strip above it as wide as the margin, easy ones "
         "without loss above the strip. What the chosen constraint leaves out is hatched."
     )
-    return live(draw, alt, margin=(0.0, 1.0, 0.4, 0.05), constraint=choices)
+    return live(surface_scene(), alt, margin=(0.0, 1.0, 0.4, 0.05), constraint=choices)

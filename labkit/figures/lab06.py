@@ -9,7 +9,6 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from labkit import checks
 from labkit.embeddings import l2, unit_bounce, unit_range
 from labkit.figures.drawing import array, items, new_axes, new_panels
 from labkit.figures.live import Live, live
@@ -48,12 +47,9 @@ def exponential_height(
     >>> exponential_height(np.array([0.1, 0.575]), np.array([0.6, 0.6])).round(3)
     array([0.   , 0.693])
     """
-    if not 0 <= c_n < 1:
-        raise ValueError(f"c_n: got {c_n!r}, expected a number from 0 to below 1")
     pull = barrier(torch.as_tensor(np.maximum(p - c_n, 0) / (1 - c_n), dtype=torch.float64)).numpy()
     push = barrier(torch.as_tensor(np.maximum(0.5 - q, 0) / 0.5, dtype=torch.float64)).numpy()
-    positive_weight = checks.non_negative("positive_weight", positive_weight)
-    return positive_weight * pull + checks.non_negative("negative_weight", negative_weight) * push
+    return positive_weight * pull + negative_weight * push
 
 
 @styled
@@ -98,10 +94,9 @@ def _cut_surface(c_n, positive_weight, negative_weight, turn, cut):
     flat = figure.add_subplot(1, 2, 2)
     flat.tick_params(labelsize=12, color=INK, labelcolor=INK)
     fine, constant = np.linspace(0, 1, 201), np.full(201, float(cut))
-    for name, color, line, x, y in (
-        (f"q = {cut:.2f}, over p", BLUE, "-", fine, constant),
-        (f"p = {cut:.2f}, over q", RED, "--", constant, fine),
-    ):
+    over_p = f"q = {cut:.2f}, over p", BLUE, "-", fine, constant
+    over_q = f"p = {cut:.2f}, over q", RED, "--", constant, fine
+    for name, color, line, x, y in (over_p, over_q):
         values = np.minimum(height(x, y), HIGHEST)
         space.plot(x, y, values, color=color, linestyle=line, zorder=10)
         flat.plot(fine, values, color=color, linestyle=line, label=name)
@@ -133,12 +128,11 @@ def landing(name: str, length: ArrayLike, radius: float = 1.0) -> np.ndarray:
     """Returns where a map puts points that lie `length` along a direction: signed coordinates in that direction.
 
     name: of MAPS.
-    length: (N,). Negative results lie on the opposite side.
+    length: (N,); negative results lie on the opposite side.
 
     >>> landing("Unit-Bounce", [0.5, 1.5, 2.5])
     array([ 0.5,  0.5, -0.5])
     """
-    checks.one_of("name", name, tuple(MAPS))
     return MAPS[name](torch.as_tensor(array("length", length, None))[:, None], radius)[:, 0].numpy()
 
 
@@ -191,7 +185,6 @@ def plane_maps(names: list[str]) -> Figure:
 
 def _place_colors(points):
     """RGB (..., 3) of places (..., 2): hue by direction, saturation by length, white at the center, full at 1."""
-    points = array("points", points)
     hue = np.arctan2(points[..., 1], points[..., 0]) / (2 * np.pi) % 1
     length = np.linalg.norm(points, axis=-1)
     return hsv_to_rgb(np.stack([hue, np.clip(length, 0, 1), np.full_like(hue, 0.92)], axis=-1))

@@ -29,7 +29,6 @@ def forces(
     (array([1., 0.]), array([1., 0.]))
     """
     checks.one_of("loss", loss, LOSSES)
-    margin, gamma = checks.non_negative("margin", margin), checks.non_negative("gamma", gamma)
     s_n, s_p = array("s_n", s_n), array("s_p", s_p)
     if loss == "circle":
         weight_n, weight_p = np.maximum(s_n + margin, 0), np.maximum(1 + margin - s_p, 0)
@@ -64,29 +63,24 @@ def _grid(count):
 ARROWS, CELLS = _grid(13), _grid(75)  # where an arrow starts; cells of the background
 
 
-def _field_axes(axes):
-    """The empty plane of the similarities: (background, arrows, line) that `_fill_field` fills."""
+def _draw_plane(axes, loss, margin):
+    """The plane of the similarities with the decision boundary."""
     ticks = [-0.5, 0, 0.5, 1]
     axes.set(xlim=(LOW, HIGH), ylim=(LOW, HIGH), aspect="equal", xticks=ticks, yticks=ticks)
     axes.set(xlabel="$s_n$, cosine with the negative", ylabel="$s_p$, cosine with the positive")
-    extent = (LOW, HIGH, LOW, HIGH)
-    background = axes.imshow(np.zeros((1, 1)), cmap="YlOrBr", vmin=0, vmax=1.4, extent=extent, origin="lower", zorder=0)
-    zero = np.zeros_like(ARROWS[0])
-    scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
-    arrows = axes.quiver(*ARROWS, zero, zero, color=INK, zorder=3, **scale)
-    (line,) = axes.plot([], [], color=BLUE, linewidth=3, zorder=4)
-    return background, arrows, line
+    axes.plot(*_boundary(loss, margin), color=BLUE, linewidth=3, zorder=4)
 
 
-def _fill_field(parts, loss, margin, gamma):
-    background, arrows, line = parts
+def _draw_field(axes, loss, margin, gamma):
+    _draw_plane(axes, loss, margin)
     down, up = forces(loss, *CELLS, margin, gamma)
-    strongest = max(np.hypot(down, up).max(), 1e-12)
-    background.set_data(np.hypot(down, up) / strongest)
+    strength, strongest = np.hypot(down, up), max(np.hypot(down, up).max(), 1e-12)
+    area = {"extent": (LOW, HIGH, LOW, HIGH), "origin": "lower", "zorder": 0}
+    axes.imshow(strength / strongest, cmap="YlOrBr", vmin=0, vmax=1.4, **area)
     down, up = forces(loss, *ARROWS, margin, gamma)
     longest = 0.9 * (HIGH - LOW) / len(ARROWS[0])  # of an arrow: it shall not reach its neighbor
-    arrows.set_UVC(-down / strongest * longest, up / strongest * longest)
-    line.set_data(*_boundary(loss, margin))
+    scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
+    axes.quiver(*ARROWS, -down / strongest * longest, up / strongest * longest, color=INK, zorder=3, **scale)
 
 
 @styled
@@ -100,7 +94,7 @@ def gradient_fields() -> Figure:
     """
     figure, panels = new_panels(3, 3, 4.5, 4.9)
     for name, one in zip(reversed(LOSSES), panels, strict=True):
-        _fill_field(_field_axes(one), name, 0.25, 32)
+        _draw_field(one, name, 0.25, 32)
         one.set_title(f"{name}, m = 0.25{', γ = 32' * (name != 'triplet')}")
     return figure
 
@@ -122,7 +116,7 @@ class FieldPlane(Hand):
     def figure(self) -> Figure:
         """The field as it is, with the pair."""
         figure, axes = new_axes(6, 6.2)
-        _fill_field(_field_axes(axes), self.loss, self.margin, self.gamma)
+        _draw_field(axes, self.loss, self.margin, self.gamma)
         down, up = forces(self.loss, *self.pair, self.margin, self.gamma)
         axes.plot(*self.pair, "o", color=DIFFERENT, markersize=12, markeredgecolor="white", zorder=6)
         axes.set_title(
@@ -193,10 +187,7 @@ def clouds(panels: Arrays, margin: float = 0.4) -> Figure:
     panels = arrays("panels", panels, 2, None)
     figure, grid = new_panels(len(panels), 3, 4.5, 4.9)
     for axes, (title, points) in zip(grid, panels.items(), strict=True):
-        background, arrows, line = _field_axes(axes)
-        background.remove()
-        arrows.remove()
-        line.set_data(*_boundary("circle", margin))
+        _draw_plane(axes, "circle", margin)
         axes.plot(*points, ".", color=DIFFERENT, markersize=3, zorder=3)
         axes.set(title=title, xlim=(-0.2, 1), ylim=(-0.2, 1))
     return figure

@@ -24,13 +24,7 @@ VALLEYS = {
 
 
 def roll(
-    slope: Callable,
-    strength: float,
-    sigma: float,
-    beside: float = 0.0,
-    steps: int = 400,
-    lr: float = 0.05,
-    center: float = MINIMUM,
+    slope: Callable, strength: float, sigma: float, beside: float, steps: int, lr: float = 0.05, center: float = MINIMUM
 ) -> np.ndarray:
     """Returns the places (steps+1,) of a ball that rolls down from center + beside, with a Gaussian hill at the center.
 
@@ -108,8 +102,11 @@ def ball_and_hill() -> BallAndHill:
     return BallAndHill()
 
 
-def _draw_plane(axes, x, y, losses, places):
-    x, y = array("x", x, None), array("y", y, None)
+@styled
+def _plane_scene(x, y, losses, places, path):
+    """Returns draw(moment): a plane through weight space as a map of the loss, and a path up to a moment."""
+    x, y, path = array("x", x, None), array("y", y, None), array("path", path, None, 2)
+    figure, axes = new_axes(7.6, 6.4, xlabel="distance in weight space", ylabel="distance across")
     height = np.maximum(array("losses", losses, len(y), len(x)), 1e-8)
     low, high = np.log10(height.min()), np.log10(height.max())
     levels = np.logspace(low - 1e-6, max(high, low + 0.1) + 1e-6, 13)
@@ -121,15 +118,6 @@ def _draw_plane(axes, x, y, losses, places):
         beside = {"textcoords": "offset points", "path_effects": OUTLINE, "zorder": 6}
         axes.annotate(name, (across, up), (0, -22), ha="center", fontweight="bold", **beside)
     axes.set(aspect="equal", xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
-    axes.set(xlabel="distance in weight space", ylabel="distance across")
-
-
-@styled
-def _plane_scene(x, y, losses, places, path):
-    """Returns draw(moment): a plane through weight space as a map of the loss, and a path up to a moment."""
-    path = array("path", path, None, 2)
-    figure, axes = new_axes(7.6, 6.4)
-    _draw_plane(axes, x, y, losses, places)
     (track,) = axes.plot([], [], ".-", color=BLUE, linewidth=1.6, markersize=6, animated=True)
     (head,) = axes.plot([], [], "o", color=PURPLE, markeredgecolor=INK, markersize=12, animated=True)
     title = axes.set_title("", loc="left", fontsize=12)

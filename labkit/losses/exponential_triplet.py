@@ -1,13 +1,14 @@
 """The exponential triplet loss of paper 000, a logarithmic barrier on normalized distances (lab 06)."""
 
 import math
-import numbers
 import warnings
 
 import torch
 
 from labkit import checks
 from labkit.distances import pairwise_distances
+
+DELTA = 1e-2  # how far before 1 the barrier goes over to its tangent
 
 
 class ExponentialTripletLoss(torch.nn.Module):
@@ -29,7 +30,6 @@ class ExponentialTripletLoss(torch.nn.Module):
         says so.
     radius: the radius of the ball or sphere in which the embeddings lie, c_s, default 1 (labkit.embeddings).
     positive_weight, negative_weight: C_pos and C_neg, default 1, at least 0.
-    delta: where the barrier goes over to its tangent; see `barrier`.
 
     Source: paper 000, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
     diameter of equation 3 is overlap·2·radius/num_classes.
@@ -47,7 +47,6 @@ class ExponentialTripletLoss(torch.nn.Module):
         positive_weight: float = 1.0,
         negative_weight: float = 1.0,
         reduction: str = "pair",
-        delta: float = 1e-2,
     ):
         super().__init__()
         self.num_classes = checks.whole("num_classes", num_classes)
@@ -68,7 +67,6 @@ class ExponentialTripletLoss(torch.nn.Module):
         self.positive_weight = checks.non_negative("positive_weight", positive_weight)
         self.negative_weight = checks.non_negative("negative_weight", negative_weight)
         self.reduction = checks.one_of("reduction", reduction, ("pair", "batch"))
-        self.delta = _checked_delta(delta)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes)
@@ -79,34 +77,25 @@ class ExponentialTripletLoss(torch.nn.Module):
         positives = same.sum() - len(labels)
         negatives = same.numel() - same.sum()
         if self.reduction == "pair":
-            t = barrier(t, self.delta)
+            t = barrier(t)
         pull = t.masked_fill(~same, 0).sum() / positives.clamp(min=1)
         push = t.masked_fill(same, 0).sum() / negatives.clamp(min=1)
         if self.reduction == "batch":
-            pull, push = barrier(pull, self.delta), barrier(push, self.delta)
+            pull, push = barrier(pull), barrier(push)
         return self.positive_weight * pull + self.negative_weight * push
 
 
-def barrier(t: torch.Tensor, delta: float = 1e-2) -> torch.Tensor:
-    """φ(t) = -log(1 - t) up to t = 1 - delta, then its tangent there: -log(delta) + (t - (1 - delta))/delta.
+def barrier(t: torch.Tensor) -> torch.Tensor:
+    """φ(t) = -log(1 - t) up to t = 1 - δ, then its tangent there, -log δ + (t - (1 - δ))/δ, with δ = 0.01.
 
-    t: floating-point tensor of any shape. delta: between 0 and 1; no slope is steeper than 1/delta, while the authors'
+    t: floating-point tensor of any shape; ValueError for others. No slope is steeper than 1/δ, while the authors'
         log(1 - t + 1e-20) has slope 1e20 at t = 1 in float64, and is NaN beyond.
-    Raises ValueError if t is no such tensor or delta is not between 0 and 1.
 
     >>> barrier(torch.tensor([0.0, 0.5, 1.0]))  # 0, log 2, and on the tangent log 100 + 1
     tensor([0.0000, 0.6931, 5.6052])
     """
     if not isinstance(t, torch.Tensor) or not t.is_floating_point():
         raise ValueError(f"t: got {checks.describe(t)}, expected a floating-point tensor")
-    delta = _checked_delta(delta)
-    bend = 1 - delta
-    inside = t <= bend
+    inside = t <= 1 - DELTA
     logarithm = -torch.log1p(-t.masked_fill(~inside, 0))  # no gradient of 1/0 may enter the branch that is not taken
-    return torch.where(inside, logarithm, -math.log(delta) + (t - bend) / delta)
-
-
-def _checked_delta(delta):
-    if not isinstance(delta, numbers.Real) or not 0 < delta < 1:
-        raise ValueError(f"delta: got {delta!r}, expected a number between 0 and 1, both excluded")
-    return float(delta)
+    return torch.where(inside, logarithm, -math.log(DELTA) + (t - (1 - DELTA)) / DELTA)

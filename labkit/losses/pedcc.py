@@ -11,16 +11,15 @@ from labkit.losses.softmax import margin_loss
 class PEDCCLoss(torch.nn.Module):
     """Additive margin softmax on given centroids, plus a root of the mean distance to them:
 
-        L = AM(s, m; P) + weight · [ (M + ε)^(1/root) - ε^(1/root) ]         M = mean_i ½‖x̂_i - p_yi‖²,  ε = 1e-6
+        L = AM(s, m; P) + (M + ε)^(1/root) - ε^(1/root)         M = mean_i ½‖x̂_i - p_yi‖²,  ε = 1e-6
 
     AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight (paper 003, equations 7
-    to 9; its equation 8 sums over the batch, which would make the weight depend on the batch size).
+    to 9, with its λ = 1; its equation 8 sums over the batch, which would make λ depend on the batch size).
 
     centroids: (C, D) floating point, rows of length 1, such as labkit.centroids.evenly_distributed gives.
     margin: m, default 0.35. scale: s, default 7.5. With small scales the loss has a high floor, even for perfect
         embeddings: log(1 + (C-1)·exp(-s (C/(C-1) - m))), 0.53 for C = 100.
     root: the paper's n, a whole number, default 1. ε keeps the slope finite at M = 0.
-    weight: of the second term, the paper's λ, default 1, at least 0.
     learnable: whether the centroids are a parameter, which `update` brings back to length 1, or a buffer. Let the
         optimizer hold it without weight decay and momentum.
     normalize: whether the second term has x̂, or x itself.
@@ -38,7 +37,6 @@ class PEDCCLoss(torch.nn.Module):
         margin: float = 0.35,
         scale: float = 7.5,
         root: int = 1,
-        weight: float = 1.0,
         learnable: bool = False,
         normalize: bool = True,
     ):
@@ -52,7 +50,6 @@ class PEDCCLoss(torch.nn.Module):
         self.margin = checks.non_negative("margin", margin)
         self.scale = checks.positive("scale", scale)
         self.root = checks.whole("root", root)
-        self.weight = checks.non_negative("weight", weight)
         self.learnable, self.normalize = learnable, normalize
         centroids = centroids.detach().clone()
         self.register_buffer("start", centroids.clone())
@@ -70,7 +67,7 @@ class PEDCCLoss(torch.nn.Module):
         cosines = cosine_similarities(x, self.centroids)
         angular = margin_loss(lambda cosine: cosine - self.margin, self.scale, cosines, labels)
         mean = self.mean_distance(x, labels)
-        return angular + self.weight * ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
+        return angular + ((mean + self.EPSILON) ** (1 / self.root) - self.EPSILON ** (1 / self.root))
 
     def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
         """scale·cos θ_j, (B, C), for prediction."""

@@ -228,10 +228,10 @@ class ArcFaceLoss(MarginSoftmaxLoss):
 
 @dataclass(frozen=True)
 class Annealing:
-    """λ over the iterations of training: max(lowest, base·(1 + rate·iteration)^-power), all four at least 0.
+    """λ over the iterations of training: max(lowest, base/(1 + rate·iteration)), all three at least 0.
 
     While λ is large, the target (λ cos θ + ψ(θ))/(1 + λ) is nearly plain softmax, from which training can start.
-    Source: the public A-Softmax code (clcarwin), with the power of L-Softmax's.
+    Source: the public A-Softmax code (clcarwin).
 
     >>> Annealing()(torch.tensor([0.0, 10.0, 1e6]))
     tensor([1500.,  750.,    5.])
@@ -240,14 +240,13 @@ class Annealing:
     lowest: float = 5.0
     base: float = 1500.0
     rate: float = 0.1
-    power: float = 1.0
 
     def __post_init__(self):
-        for name in ("lowest", "base", "rate", "power"):
+        for name in ("lowest", "base", "rate"):
             checks.non_negative(name, getattr(self, name))
 
     def __call__(self, iteration: torch.Tensor) -> torch.Tensor:
-        return (self.base * (1 + self.rate * iteration) ** -self.power).clamp(min=self.lowest)
+        return (self.base * (1 + self.rate * iteration).reciprocal()).clamp(min=self.lowest)
 
 
 class LSoftmaxLoss(MarginSoftmaxLoss):
@@ -264,8 +263,6 @@ class LSoftmaxLoss(MarginSoftmaxLoss):
 
     def __init__(self, num_classes: int, dim: int, margin: int = 4, annealing: Annealing | None = None):
         super().__init__(num_classes, dim, psi, checks.whole("margin", margin), self.FRONT)
-        if annealing is not None and not isinstance(annealing, Annealing):
-            raise ValueError(f"annealing: got {annealing!r}, expected an Annealing or None")
         self.annealing = annealing
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
@@ -288,7 +285,7 @@ class ASoftmaxLoss(LSoftmaxLoss):
     margin: m, a whole number, default 4. annealing: default Annealing(); None for none.
 
     >>> ASoftmaxLoss(num_classes=10, dim=2).annealing
-    Annealing(lowest=5.0, base=1500.0, rate=0.1, power=1.0)
+    Annealing(lowest=5.0, base=1500.0, rate=0.1)
     """
 
     FRONT = "x"

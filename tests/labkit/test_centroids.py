@@ -70,7 +70,7 @@ def test_between_them_are_simplices_at_right_angles(number, dim):
 
 
 def test_one_class_and_two():
-    for method in ("auto", "simplex", "energy"):
+    for method in ("auto", "energy"):
         assert evenly_distributed(1, 3, method=method).norm().item() == pytest.approx(1, abs=1e-14)
     assert sorted(evenly_distributed(2, 1).flatten().tolist()) == [-1, 1]
     assert {evenly_distributed(1, 1, seed=seed).item() for seed in range(12)} == {-1, 1}
@@ -281,12 +281,10 @@ def test_bad_sizes(make):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"^method: got 'exact', expected one of 'auto', 'simplex', 'energy'"):
+    with pytest.raises(ValueError, match=r"^method: got 'exact', expected one of 'auto', 'energy'"):
         evenly_distributed(3, 2, method="exact")
     with pytest.raises(ValueError, match=r"^restarts: got 0, expected a whole number of at least 1"):
         evenly_distributed(9, 3, restarts=0)
-    with pytest.raises(ValueError, match=r"^num_classes: got 7, expected at most 2 dim = 6 for method='simplex'$"):
-        evenly_distributed(7, 3, method="simplex")
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
         energy([[1.0]])
     with pytest.raises(ValueError, match=r"^points: got .*, expected a floating-point tensor"):
@@ -300,11 +298,3 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match=f"^{name}: got {value}, expected {expected}$"):
             charge_simulation(3, 2, **{name: value})
-
-
-@pytest.mark.parametrize(("classes", "dim"), [(4, 3), (10, 16), (8, 4), (7, 4)])
-def test_the_closed_form_can_be_asked_for(classes, dim):
-    asked = evenly_distributed(classes, dim, seed=3, method="simplex")
-    assert torch.equal(asked, evenly_distributed(classes, dim, seed=3))  # exact, as no search is
-    if classes <= dim + 1:
-        assert deviation_from_simplex(asked) < 1e-12

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 
 import pytest
 import torch
@@ -236,8 +237,6 @@ def test_a_gpu_gets_the_same_weights():
         ((nn.Linear(2, 2), "normal"), {"scale": -1}, "scale: got -1, expected a finite number of at least 0"),
         ((nn.Linear(2, 2), "normal"), {"slope": math.nan}, "slope: got nan, expected a finite number of at least 0"),
         ((nn.ReLU(), "normal"), {}, "module: got ReLU, expected one with a linear or convolutional layer"),
-        ((nn.Linear(2, 2), "normal"), {"generator": 0.5}, "generator: got float 0.5, expected"),
-        ((nn.Linear(2, 2), "normal"), {"generator": True}, "generator: got bool True, expected"),
     ],
 )
 def test_bad_input_of_initialize(arguments, options, words):
@@ -260,8 +259,9 @@ def test_statistics_by_hand():
         second.bias.zero_()
     inputs = torch.tensor([[1.0, 1.0], [1.0, 3.0]], dtype=F64)
     # Row 1: (3, 1) -> (3, 1) -> 8; row 2: (7, -1) -> (7, 0) -> 21.
-    # Back from (1, 2): (3, -1) and (6, -2), of which ReLU stops the -2.
-    layers = signal_statistics(network, inputs, gradient=torch.tensor([[1.0], [2.0]]))
+    # Back from g and h: (3g, -g) and (3h, -h), of which ReLU stops the -h.
+    g, h = torch.randn(2, 1, generator=torch.Generator().manual_seed(0), dtype=F64).flatten().tolist()
+    layers = signal_statistics(network, inputs)
     assert [(layer.name, layer.kind) for layer in layers] == [("0", "Linear"), ("1", "ReLU"), ("2", "Linear")]
     assert [layer.mean for layer in layers] == pytest.approx([10 / 4, 11 / 4, 14.5])
     variances = [(9 + 1 + 49 + 1) / 4 - 2.5**2, (9 + 1 + 49) / 4 - 2.75**2, 6.5**2]
@@ -269,8 +269,8 @@ def test_statistics_by_hand():
     assert [layer.rms**2 for layer in layers] == pytest.approx([15, 59 / 4, (64 + 441) / 2])
     assert [layer.zeros for layer in layers] == [0, 0.25, 0]
     assert [layer.saturated for layer in layers] == [None] * 3
-    gradients = [(9 + 1 + 36) / 4 - 2**2, (9 + 1 + 36 + 4) / 4 - 1.5**2, 0.5**2]
-    assert [layer.gradient_std**2 for layer in layers] == pytest.approx(gradients)
+    for layer, arriving in zip(layers, ([3 * g, -g, 3 * h, 0], [3 * g, -g, 3 * h, -h], [g, h]), strict=True):
+        assert layer.gradient_std == pytest.approx(statistics.pstdev(arriving))
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh(), nn.Sigmoid()])
@@ -353,28 +353,18 @@ def test_explosions_are_reported_not_raised():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "gradient", "words"),
+    ("inputs", "words"),
     [
-        (
-            torch.ones(3),
-            None,
-            r"inputs: got float32 of shape \(3,\), expected a floating-point tensor of shape \(B, ...\)",
-        ),
-        (torch.ones(2, 3, dtype=torch.int64), None, "inputs: got int64 of shape"),
-        (torch.ones(0, 3), None, "inputs: got float32 of shape"),
-        ([[1.0, 2.0, 3.0]], None, "inputs: got list"),
-        (torch.tensor([[1.0, math.nan, 0.0]]), None, "inputs: got nan, expected finite"),
-        (
-            torch.ones(2, 3),
-            torch.ones(2),
-            r"gradient: got float32 .*, expected a tensor of shape \(2, 4\)",
-        ),
-        (torch.ones(2, 3), 1.0, r"gradient: got float 1.0, expected a tensor of shape \(2, 4\)"),
+        (torch.ones(3), r"inputs: got float32 of shape \(3,\), expected a floating-point tensor of shape \(B, ...\)"),
+        (torch.ones(2, 3, dtype=torch.int64), "inputs: got int64 of shape"),
+        (torch.ones(0, 3), "inputs: got float32 of shape"),
+        ([[1.0, 2.0, 3.0]], "inputs: got list"),
+        (torch.tensor([[1.0, math.nan, 0.0]]), "inputs: got nan, expected finite"),
     ],
 )
-def test_bad_input_of_signal_statistics(inputs, gradient, words):
+def test_bad_input_of_signal_statistics(inputs, words):
     with pytest.raises(ValueError, match=words):
-        signal_statistics(nn.Linear(3, 4), inputs, gradient)
+        signal_statistics(nn.Linear(3, 4), inputs)
 
 
 def test_a_signal_without_a_gradient():

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.networks import Backbone, FeatureNet, LeNet, MaxOut, SignatureNet, SmallResNet
+from labkit.networks import Backbone, FeatureNet, LeNet, SignatureNet, SmallResNet
 
 SIZED = {"LeNet": LeNet, "FeatureNet": FeatureNet, "SignatureNet": SignatureNet}
 
@@ -42,23 +42,11 @@ def test_backbones_embed_small_gray_and_color_images(name):
 
 
 def test_a_backbone_has_lost_its_classifier_and_gained_a_head():
-    linear, maxout = Backbone(dim=10), Backbone(dim=10, head="maxout")
-    names = [name for name, _ in linear.named_parameters()]
-    assert not any("features.fc" in name for name in names) and linear.embedding.in_features == 512
-    extra = sum(p.numel() for p in maxout.parameters()) - sum(p.numel() for p in linear.parameters())
-    assert extra == 15 * 10 * (512 + 1)
+    network = Backbone(dim=10)
+    names = [name for name, _ in network.named_parameters()]
+    assert not any("features.fc" in name for name in names) and network.embedding.in_features == 512
     assert Backbone("densenet121", dim=3).embedding.in_features == 1024
     assert Backbone("mobilenet_v2", dim=3).embedding.in_features == 1280
-
-
-def test_maxout_is_the_largest_of_its_pieces():
-    layer = MaxOut(in_features=3, dim=2)
-    features = torch.randn(4, 3)
-    weight, bias = layer.weight, layer.bias
-    for image in range(4):
-        for output in range(2):
-            units = [weight[16 * output + k] @ features[image] + bias[16 * output + k] for k in range(16)]
-            torch.testing.assert_close(layer(features)[image, output], max(units))
 
 
 def test_feature_net_is_the_one_of_the_paper():
@@ -122,7 +110,6 @@ def test_float64_networks_give_float64_embeddings():
         (lambda: FeatureNet(image_size=7), "image_size: got 7, expected a whole number of at least 8"),
         (lambda: SmallResNet(width=0), "width: got 0"),
         (lambda: Backbone("resnet19"), "name: got 'resnet19', expected one of 'resnet18', 'densenet121', 'mob"),
-        (lambda: Backbone(head="mean"), "head: got 'mean', expected one of 'linear', 'maxout'"),
         (lambda: Backbone(in_channels=4), "in_channels: got 4, expected 1"),
         (
             lambda: LeNet()(torch.zeros(2, 1, 8, 8)),

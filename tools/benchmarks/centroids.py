@@ -14,7 +14,7 @@ from labkit.centroids import charge_simulation, energy, evenly_distributed
 
 NUMBER = 1000
 STEPS = 200  # of the papers' generator
-CASES = (("closed form", "simplex", 999, 1), ("closed form", "simplex", 512, 1), ("energy", "energy", 512, 30))
+CASES = (("closed form", "auto", 999, 1), ("closed form", "auto", 512, 1), ("energy", "energy", 512, 30))
 
 
 def seconds(function, *arguments, **options):

@@ -5,7 +5,6 @@ so that a cell can set and read it. The mathematics of a module is exported as p
 tests/labkit/figures/test_hands.py compares with labkit.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -65,37 +64,3 @@ class Hand(anywidget.AnyWidget):
         live = self._repr_mimebundle_()[0]
         hand = {"hand": self.module, "state": self.state}  # for pages without a kernel
         drawing.display_with_words(drawing.png(figure, 2), self.alt, round(figure.bbox.width), live, {"labkit": hand})
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Hand</title>
-<meta name="viewport" content="width=device-width">
-<style>body { background: #fff } @media (prefers-color-scheme: dark) { body { background: #111 } }</style></head>
-<body><main id="hand"></main>
-<script type="module">
-CODE
-const state = STATE, listeners = {};
-const model = { get: (name) => state[name], save_changes: () => {}, off: () => {},
-  on: (name, act) => (listeners[name] ||= []).push(act),
-  set: (name, value) => { state[name] = value; (listeners[`change:${name}`] || []).forEach((act) => act()); } };
-widget.render({ model, el: document.getElementById("hand") });
-Object.assign(window, { model, state, pure: { PURE } });
-</script></body></html>
-"""
-
-
-def page(module: str, state: dict) -> str:
-    """A whole HTML page with one hand, for a browser without any kernel; no request leaves it.
-
-    state: the values of its traits.
-
-    >>> "https:" in page("triplet", {"margin": 0.2})
-    False
-    """
-    code = source(module)
-    pure = ", ".join(re.findall(r"^export function (\w+)", code, re.M))
-    code = re.sub(
-        r"^export default", "const widget =", re.sub(r"^export function", "function", code, flags=re.M), flags=re.M
-    )
-    filled = {"CODE": code, "STATE": json.dumps(state).replace("</", "<\\/"), "PURE": pure}
-    return re.sub("CODE|STATE|PURE", lambda found: filled[found.group()], PAGE)

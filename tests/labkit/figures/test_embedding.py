@@ -53,13 +53,6 @@ def test_embedding_plane_refuses_bad_input(points, labels, message):
         figures.embedding_plane(points, labels, CLASSES)
 
 
-def test_a_scene_needs_a_title_for_each_moment():
-    with pytest.raises(ValueError, match="titles: got 1, expected 2"):
-        embedding.embedding_scene([POINTS] * 2, LABELS, CLASSES, ["before"])
-    with pytest.raises(ValueError, match="embeddings: got none"):
-        embedding.embedding_scene([], LABELS, CLASSES, [])
-
-
 # --- Galleries ----------------------------------------------------------------------------------------------------
 
 FEW = np.array([0, 1, 1, 0, 0])  # no row of the other classes

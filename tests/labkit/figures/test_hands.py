@@ -12,10 +12,11 @@ import nbformat
 import numpy as np
 import pytest
 from browser import find_chromium, guarded_page, launched_chromium
+from hand_page import page
 from nbclient import NotebookClient
 
 from labkit.figures import lab03, lab04, lab07, lab09
-from labkit.figures.hands import FOLDER, Hand, page
+from labkit.figures.hands import FOLDER, Hand
 
 RANDOM = np.random.default_rng(0)
 HANDS = {hand.module: hand for hand in Hand.__subclasses__()}

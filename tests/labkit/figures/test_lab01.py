@@ -87,8 +87,7 @@ def test_matrices_lie_side_by_side_without_overlap():
         (({},), "values: got nothing"),
         (({"a": [1, 2]},), r"values\['a'\]: got shape \(2,\)"),
         (({"a": [[np.nan]]},), r"values\['a'\]: got values that are not finite"),
-        (({"a": [[1]], "b": [[1]]}, ("+", "=")), "symbols: got 2, expected 1"),
-        (({"a": [[1]]}, None, {"c": (0, 0, 1, 1)}), r"frames: got \['c'\], expected titles among \['a'\]"),
+        (({"a": [[1]], "b": [[1]]}, ("+", "=")), "longer"),
     ],
 )
 def test_matrices_refuses(arguments, message):
@@ -205,12 +204,8 @@ def test_small_kernels_have_their_numbers_written_in():
 def test_the_scene_refuses():
     with pytest.raises(ValueError, match=r"image: got shape \(3,\)"):
         filter_scene(torch.zeros(3))
-    draw = filter_scene(IMAGE)
-    for padding in (-1, 6):
-        with pytest.raises(ValueError, match=f"padding: got {padding}, expected 0 to 5"):
-            draw(EDGE, "edge", 1, padding, 0.5)
     with pytest.raises(ValueError, match=r"^kernel"):
-        draw(torch.ones(11, 11), "mine", 1, 0, 0.5)
+        filter_scene(IMAGE)(torch.ones(11, 11), "mine", 1, 0, 0.5)
 
 
 def test_each_slider_changes_the_picture_as_a_new_figure_would():

@@ -51,10 +51,6 @@ def test_forces_do_not_overflow_and_end_at_the_optimum():
 def test_bad_forces():
     with pytest.raises(ValueError, match=r"^loss.*'square'"):
         plots.forces("square", 0.1, 0.2)
-    with pytest.raises(ValueError, match=r"^margin.*-1"):
-        plots.forces("circle", 0.1, 0.2, margin=-1)
-    with pytest.raises(ValueError, match=r"^gamma.*-2"):
-        plots.forces("circle", 0.1, 0.2, gamma=-2)
 
 
 @pytest.mark.parametrize("loss", plots.LOSSES)

@@ -51,7 +51,7 @@ def test_the_still_picture_shows_valley_hill_and_path():
     assert np.allclose(valley[:, 1], height(valley[:, 0]))
     lifted = height(hilled[:, 0]) + 0.5 * np.exp(-2 * (hilled[:, 0] - 2 / 3) ** 2)
     assert np.allclose(hilled[:, 1], lifted)
-    path = plots.roll(slope, 0.5, 0.5, -0.01)
+    path = plots.roll(slope, 0.5, 0.5, -0.01, 400)
     assert np.allclose(line(axes, "way of the ball")[:, 0], path)
     assert line(axes, "start")[0, 0] == pytest.approx(2 / 3 - 0.01)
     assert line(axes, "rest")[0, 0] == pytest.approx(path[-1]) and path[-1] < -0.9

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import IPython.display
-import ipywidgets
 import nbformat
 import numpy as np
 import pytest
@@ -43,17 +42,15 @@ def test_controls_follow_their_specification():
         real=(0.0, 2.0, 0.5),
         whole=(1, 9),
         fine=(0.0, 1.0, 0.25, 0.125),
-        truth=True,
         list=["a", "b"],
         names={"x": 3, "y": 4},
-        own=ipywidgets.IntText(7),
     )
-    assert widget.values == {"real": 0.5, "whole": 1, "fine": 0.25, "truth": True, "list": "a", "names": 3, "own": 7}
+    assert widget.values == {"real": 0.5, "whole": 1, "fine": 0.25, "list": "a", "names": 3}
     kinds = [type(control).__name__ for control in widget.controls.values()]
-    assert kinds == ["FloatSlider", "IntSlider", "FloatSlider", "Checkbox", "Dropdown", "Dropdown", "IntText"]
+    assert kinds == ["FloatSlider", "IntSlider", "FloatSlider", "Dropdown", "Dropdown"]
     assert (widget.controls["real"].min, widget.controls["real"].max, widget.controls["real"].step) == (0, 2, 0.02)
     assert widget.controls["fine"].step == 0.125
-    assert all(control.description == name for name, control in widget.controls.items() if name != "own")
+    assert all(control.description == name for name, control in widget.controls.items())
 
 
 def test_what_a_slider_shows_is_rounded_to_its_step():
@@ -66,14 +63,6 @@ def test_the_picture_has_a_name_that_a_screen_reader_says():
     picture = live(line, "A line. It rises.", slope=(1.0, 2.0)).picture
     assert picture.tooltip == "A line" and picture.description == "", "both are needed for a title on the page"
     assert {"tooltip", "description"} <= set(picture.get_state())
-
-
-@pytest.mark.parametrize(
-    "spec", [3, "text", (1,), (2.0, 1.0), (0, 1, 2), (0, 1, 0, 1, 1), [], {}, None, (0.0, 1.0, -0.5)]
-)
-def test_a_control_of_another_form_is_refused(spec):
-    with pytest.raises(ValueError, match="slope: got"):
-        live(line, "a line", slope=spec)
 
 
 def test_live_needs_controls():
@@ -95,7 +84,7 @@ def test_a_moved_control_draws_the_figure_of_its_value():
     assert widget.picture.value != first
     assert np.array_equal(pixels(widget), pixels(live(line, "a line", slope=(2.0, 3.0))))
     assert widget.picture.layout.width == f"{Image.open(io.BytesIO(first)).width}px"
-    with pytest.raises(ValueError, match=r"set: got \['steepness'\], expected names among \['slope'\]"):
+    with pytest.raises(KeyError, match="steepness"):
         widget.set(steepness=1)
 
 

@@ -40,13 +40,13 @@ def polygon(corners):
 # The formula, pair by pair
 
 
-def phi(t, delta):
+def phi(t, delta=1e-2):
     if t <= 1 - delta:
         return -torch.log(1 - t)
     return -math.log(delta) + (t - (1 - delta)) / delta
 
 
-def loop(x, labels, num_classes, overlap, radius, weights, reduction, delta):
+def loop(x, labels, num_classes, overlap, radius, weights, reduction):
     c_n = overlap / num_classes
     positive, negative = [], []
     for i, j in itertools.combinations(range(len(labels)), 2):
@@ -60,9 +60,9 @@ def loop(x, labels, num_classes, overlap, radius, weights, reduction, delta):
         if not terms:
             continue
         if reduction == "pair":
-            total = total + weight * sum(phi(t, delta) for t in terms) / len(terms)
+            total = total + weight * sum(phi(t) for t in terms) / len(terms)
         else:
-            total = total + weight * phi(sum(terms) / len(terms), delta)
+            total = total + weight * phi(sum(terms) / len(terms))
     return total
 
 
@@ -70,18 +70,17 @@ def loop(x, labels, num_classes, overlap, radius, weights, reduction, delta):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_value_and_gradient_equal_the_loop(reduction, device):
     cases = [  # the last two have pairs beyond the bend of the barrier, or even beyond d_max
-        (4, 1.5, 1.0, (1.0, 1.0), 1e-2),
-        (5, 0.0, 1.0, (0.3, 2.0), 1e-2),
-        (9, 4.4, 1.3, (2.0, 0.7), 0.3),
-        (4, 0.5, 0.45, (1.0, 1.5), 0.2),
+        (4, 1.5, 1.0, (1.0, 1.0)),
+        (5, 0.0, 1.0, (0.3, 2.0)),
+        (9, 4.4, 0.8, (2.0, 0.7)),
+        (4, 0.5, 0.45, (1.0, 1.5)),
     ]
-    for seed, (classes, overlap, radius, weights, delta) in enumerate(cases):
+    for seed, (classes, overlap, radius, weights) in enumerate(cases):
         x, y = batch(seed=seed)
-        settings = (reduction, delta)
-        loss = ExponentialTripletLoss(classes, overlap, radius, *weights, *settings).to(device)
+        loss = ExponentialTripletLoss(classes, overlap, radius, *weights, reduction).to(device)
         value, gradient = with_gradient(loss, x.to(device), y.to(device))
         wanted, wanted_gradient = with_gradient(
-            lambda x, y, a=(classes, overlap, radius, weights, *settings): loop(x, y, *a), x, y
+            lambda x, y, a=(classes, overlap, radius, weights, reduction): loop(x, y, *a), x, y
         )
         assert wanted > 0.01
         torch.testing.assert_close(value.cpu(), wanted, rtol=1e-10, atol=0)
@@ -91,9 +90,9 @@ def test_value_and_gradient_equal_the_loop(reduction, device):
 def test_defaults():
     x, y = batch()
     value = ExponentialTripletLoss(4)(x, y)
-    same = ExponentialTripletLoss(4, 1.5, 1.0, 1.0, 1.0, "pair", 1e-2)
+    same = ExponentialTripletLoss(4, 1.5, 1.0, 1.0, 1.0, "pair")
     assert torch.equal(value, same(x, y))
-    assert value.item() == pytest.approx(loop(x, y, 4, 1.5, 1.0, (1.0, 1.0), "pair", 1e-2).item())
+    assert value.item() == pytest.approx(loop(x, y, 4, 1.5, 1.0, (1.0, 1.0), "pair").item())
 
 
 def test_hand_example():
@@ -187,16 +186,17 @@ def test_a_class_may_be_as_wide_as_its_diameter():
 # The barrier
 
 
-@given(t=st.floats(0, 3), delta=st.sampled_from([1e-6, 1e-2, 0.5, 0.99]))
+@given(t=st.floats(0, 3))
 @settings(max_examples=100, deadline=None)
-def test_barrier_is_exact(t, delta):
+def test_barrier_is_exact(t):
+    delta = 1e-2
     with mpmath.workdps(50):
         bend = mpmath.mpf(1 - delta)  # as rounded
         x = mpmath.mpf(t)
         wanted = -mpmath.log1p(-x) if x <= bend else -mpmath.log(mpmath.mpf(delta)) + (x - bend) / mpmath.mpf(delta)
         slope = 1 / (1 - x) if x <= bend else 1 / mpmath.mpf(delta)
     at = torch.tensor(t, dtype=F64, requires_grad=True)
-    value = barrier(at, delta)
+    value = barrier(at)
     value.backward()
     assert value.item() == pytest.approx(float(wanted), rel=1e-10, abs=1e-300)
     assert at.grad.item() == pytest.approx(float(slope), rel=1e-9)
@@ -214,12 +214,11 @@ def test_barrier_is_smooth_at_the_bend_and_no_steeper_than_the_bound():
     assert barrier(torch.tensor([0.0, 0.5, 0.99, 1.0, 2.0], dtype=F64)).tolist() == pytest.approx(
         [0, math.log(2), math.log(100), math.log(100) + 1, math.log(100) + 101]
     )
-    for delta in (1e-2, 0.1):
-        around = torch.tensor([1 - delta - 1e-9, 1 - delta, 1 - delta + 1e-9], dtype=F64, requires_grad=True)
-        value = barrier(around, delta)
-        (slope,) = torch.autograd.grad(value.sum(), around)
-        assert (value - value[1]).abs().max() < 2e-9 / delta
-        torch.testing.assert_close(slope, torch.full((3,), 1 / delta, dtype=F64), rtol=1e-6, atol=0)
+    around = torch.tensor([0.99 - 1e-9, 0.99, 0.99 + 1e-9], dtype=F64, requires_grad=True)
+    value = barrier(around)
+    (slope,) = torch.autograd.grad(value.sum(), around)
+    assert (value - value[1]).abs().max() < 2e-9 / 0.01
+    torch.testing.assert_close(slope, torch.full((3,), 100, dtype=F64), rtol=1e-6, atol=0)
     t = torch.tensor([-5.0, 0.3, 0.7, 1.0, 7.0, 1e30]).requires_grad_()
     with torch.autograd.set_detect_anomaly(True):  # no NaN on the way either
         value = barrier(t)
@@ -236,7 +235,7 @@ def test_barrier_is_smooth_at_the_bend_and_no_steeper_than_the_bound():
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_gradient_is_that_of_finite_differences(reduction):
     x, y = batch(8)
-    loss = ExponentialTripletLoss(4, 0.7, 0.8, 1.3, 0.6, reduction, 0.1)
+    loss = ExponentialTripletLoss(4, 0.7, 0.8, 1.3, 0.6, reduction)
     assert gradcheck(lambda x: loss(x, y), x.requires_grad_())
 
 
@@ -274,7 +273,7 @@ def test_batches_that_lack_a_kind_of_pair(labels, reduction):
     x, _ = batch(len(labels))
     y = torch.tensor(labels, dtype=torch.int64)
     value, gradient = with_gradient(ExponentialTripletLoss(4, 0.2, reduction=reduction), x, y)
-    wanted = loop(x, y, 4, 0.2, 1.0, (1.0, 1.0), reduction, 1e-2).item()
+    wanted = loop(x, y, 4, 0.2, 1.0, (1.0, 1.0), reduction).item()
     assert value.shape == () and value.item() == pytest.approx(wanted, rel=1e-10, abs=1e-14)
     assert gradient.shape == x.shape and torch.isfinite(gradient).all()
     if len(labels) < 2:
@@ -284,10 +283,10 @@ def test_batches_that_lack_a_kind_of_pair(labels, reduction):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_collapsed_embeddings_have_a_finite_loss_and_a_zero_gradient(reduction):
     # Every q is 0: the barrier at 1, on its tangent.
-    for delta, dtype in itertools.product((1e-2, 0.2), (torch.float32, F64)):
-        loss = ExponentialTripletLoss(4, reduction=reduction, delta=delta)
+    for dtype in (torch.float32, F64):
+        loss = ExponentialTripletLoss(4, reduction=reduction)
         value, gradient = with_gradient(loss, torch.full((6, 3), 0.7, dtype=dtype), torch.tensor([0, 0, 0, 1, 1, 2]))
-        assert value.item() == pytest.approx(1 - math.log(delta))
+        assert value.item() == pytest.approx(1 - math.log(0.01))
         torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-15)
 
 
@@ -409,9 +408,6 @@ def test_bad_input():
         ("positive_weight", -1, "a finite number of at least 0"),
         ("negative_weight", -2, "a finite number of at least 0"),
         ("reduction", "mean", "one of 'pair', 'batch'"),
-        ("delta", 0, "a number between 0 and 1, both excluded"),
-        ("delta", 1, "a number between 0 and 1, both excluded"),
-        ("delta", "0.1", "a number between 0 and 1, both excluded"),
     ):
         with pytest.raises(ValueError, match=f"^{name}: got {value!r}, expected {wanted}$"):
             ExponentialTripletLoss(**{"num_classes": 4, name: value})
@@ -427,5 +423,3 @@ def test_bad_input():
         barrier(0.5)
     with pytest.raises(ValueError, match=r"^t: got int64 of shape \(2,\), expected a floating-point tensor$"):
         barrier(torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"^delta: got -1, expected a number between 0 and 1, both excluded$"):
-        barrier(torch.zeros(2), -1)

@@ -29,7 +29,7 @@ def batch(n=12, seed=0):
     return torch.randn(n, D, generator=generator, dtype=F64), torch.randint(C, (n,), generator=generator)
 
 
-def by_loop(x, y, p, m=0.35, s=7.5, root=1, weight=1.0, normalize=True):
+def by_loop(x, y, p, m=0.35, s=7.5, root=1, normalize=True):
     angular = distance = 0.0
     for row, label in zip(x.tolist(), y.tolist(), strict=True):
         length = math.hypot(*row)
@@ -39,7 +39,7 @@ def by_loop(x, y, p, m=0.35, s=7.5, root=1, weight=1.0, normalize=True):
         point = [u / length for u in row] if normalize else row
         distance += math.dist(point, p[label].tolist()) ** 2 / 2
     mean = distance / len(y)
-    return angular / len(y) + weight * ((mean + 1e-6) ** (1 / root) - 1e-6 ** (1 / root))
+    return angular / len(y) + (mean + 1e-6) ** (1 / root) - 1e-6 ** (1 / root)
 
 
 def with_gradient(loss, x, labels):
@@ -55,10 +55,9 @@ def with_gradient(loss, x, labels):
     [
         {},
         {"root": 2},
-        {"root": 3, "weight": 0.5},
+        {"root": 3},
         {"m": 0.5, "s": 15.0},
         {"normalize": False},
-        {"weight": 0},
     ],
 )
 def test_value_equals_the_loop(device, settings):
@@ -89,7 +88,8 @@ def test_its_first_term_is_cosface_on_frozen_centroids():
     (x, y), p = batch(), unit_rows()
     peer = pml.CosFaceLoss(C, D, margin=0.35, scale=7.5).double()
     peer.W.data.copy_(p.T)
-    value, gradient = with_gradient(PEDCCLoss(p, weight=0), x, y)
+    loss = PEDCCLoss(p)
+    value, gradient = with_gradient(lambda x, y: loss(x, y) - loss.mean_distance(x, y), x, y)
     expected, expected_gradient = with_gradient(peer, x, y)
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-13)
@@ -208,14 +208,7 @@ def test_half_precision_and_autocast(dtype):
 
 def test_settings():
     loss = PEDCCLoss(unit_rows())
-    assert (loss.margin, loss.scale, loss.root, loss.weight, loss.learnable, loss.normalize) == (
-        0.35,
-        7.5,
-        1,
-        1.0,
-        False,
-        True,
-    )
+    assert (loss.margin, loss.scale, loss.root, loss.learnable, loss.normalize) == (0.35, 7.5, 1, False, True)
     x, _ = batch()
     torch.testing.assert_close(loss.scores(x), 7.5 * (x / x.norm(dim=1, keepdim=True)) @ unit_rows().T)
 
@@ -237,7 +230,6 @@ def test_settings():
         ({"scale": 0}, "scale: got 0, expected a finite number above 0"),
         ({"root": 0}, "root: got 0, expected a whole number of at least 1"),
         ({"root": 1.5}, "root: got 1.5, expected a whole number of at least 1"),
-        ({"weight": -1}, "weight: got -1, expected a finite number of at least 0"),
     ],
 )
 def test_bad_settings(options, message):
