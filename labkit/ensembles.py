@@ -25,20 +25,13 @@ def probabilities(networks: Sequence[nn.Module], images: Images) -> Tensor:
     return torch.stack([embed(network, images).softmax(1) for network in networks])
 
 
-def average(probabilities: Tensor, weights: Sequence[float] | None = None) -> Tensor:
-    """Model averaging: Σ w_i·p_i over k networks, (k, B, C) -> (B, C). Paper 004, section 1.2.4.
+def average(probabilities: Tensor) -> Tensor:
+    """Model averaging: the mean of what k networks give, (k, B, C) -> (B, C). Paper 004, section 1.2.4.
 
-    weights: (k,), divided by their sum; default all the same. Raises ValueError for negative ones, and for all 0.
-
-    >>> average(torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]]), weights=[1, 3])
-    tensor([[0.3750, 0.6250]])
+    >>> average(torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]]))
+    tensor([[0.5500, 0.4500]])
     """
-    if weights is None:
-        return probabilities.mean(0)
-    weights = torch.as_tensor(weights).to(probabilities)
-    if weights.shape != probabilities.shape[:1] or not (weights >= 0).all() or not weights.sum() > 0:
-        raise ValueError(f"weights: got {weights.tolist()}, expected {len(probabilities)} of at least 0, not all 0")
-    return torch.tensordot(weights / weights.sum(), probabilities, dims=1)
+    return probabilities.mean(0)
 
 
 def disagreement(probabilities: Tensor) -> float:

@@ -164,7 +164,7 @@ def reliability(rows: Arrays) -> Figure:
     array([0.7, 0.8])
     """
     figure, axes = new_axes(7, 5, xlabel="confidence (probability of the class named)", ylabel="accuracy")
-    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1.2, label="as sure as right")
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1.2, label="perfect calibration")
     rows = arrays("rows", rows, None, 3)
     for (name, bins), (color, line), marker in zip(rows.items(), looks(), MARKERS, strict=False):
         share, sure, right = bins.T

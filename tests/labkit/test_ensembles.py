@@ -22,14 +22,6 @@ LABELS = torch.randint(4, (20,), generator=RANDOM)
 def test_average_by_hand():
     two = torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]])
     assert ensembles.average(two).tolist() == [pytest.approx([0.55, 0.45])]
-    assert ensembles.average(two, [1, 3]).tolist() == [pytest.approx([0.375, 0.625])]
-    assert torch.allclose(ensembles.average(two, [2, 2]), ensembles.average(two))
-
-
-@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0]])
-def test_bad_weights(weights):
-    with pytest.raises(ValueError, match="weights: got"):
-        ensembles.average(torch.ones(2, 1, 2) / 2, weights)
 
 
 def test_disagreement_against_a_loop():

@@ -135,7 +135,7 @@ def test_reliability_leaves_out_empty_bins():
     [axes] = plots.reliability(rows).axes
     assert line(axes, "one").tolist() == [[0.1, 0.2], [0.9, 0.7]]
     assert np.allclose(line(axes, "two"), [[0.5, 0.6]] * 2)
-    assert line(axes, "as sure as right").tolist() == [[0, 0], [1, 1]]
+    assert line(axes, "perfect calibration").tolist() == [[0, 0], [1, 1]]
     assert axes.get_xlabel().startswith("confidence") and axes.get_ylabel() == "accuracy"
     with pytest.raises(ValueError, match="rows: got nothing"):
         plots.reliability({})
