@@ -18,9 +18,9 @@
      losses/circle.py
 08   PEDCC, 590 lines
      centroids.py losses/pedcc.py losses/softmax.py
-09   Checkpoint distancing, 592 lines
+09   Checkpoint distancing, 585 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 2,970 lines
+all  networks, data, training, measures, 2,981 lines
      networks.py side_by_side.py data/ training/ evaluation.py neighbors.py verification.py claims.py checks.py
 all  pictures, 2,560 lines
      figures/
