@@ -89,7 +89,7 @@ def trained(loss=None, dropout=0.0, penalty=None, **options):
 
 
 def hill(network):
-    return distancing.DistancePenalty(distancing.Checkpoint.of(network), "auto", 0.05, "mean", jitter=0.1)
+    return distancing.DistancePenalty(distancing.Checkpoint.of(network), 5.0, 0.05, "mean", jitter=0.1)
 
 
 def message(*arguments, **options):
