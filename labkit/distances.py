@@ -87,7 +87,9 @@ def result_dtype(*tensors: torch.Tensor) -> torch.dtype:
 def _matrices(a, b):
     """Both matrices, checked, in the dtype of the result; b is a if it is None."""
     checks.matrix("a", a)
-    b = a if b is None else b
+    if b is None:
+        x = a.to(result_dtype(a))  # once: each conversion rounds its gradient
+        return x, x
     checks.second_matrix("b", b, "a", a)
     dtype = result_dtype(a, b)
     return a.to(dtype), b.to(dtype)
