@@ -8,7 +8,7 @@
      initialization.py
 03   Optimizers, 253 lines
      optimizers.py
-04   Siamese and triplet networks, 275 lines
+04   Siamese and triplet networks, 273 lines
      losses/contrastive.py losses/triplet.py distances.py
 05   Center loss, 102 lines
      losses/center.py losses/weighted_sum.py

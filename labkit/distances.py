@@ -88,8 +88,6 @@ def _matrices(a, b):
     """Both matrices, checked, in the dtype of the result; b is a if it is None."""
     checks.matrix("a", a)
     if b is None:
-        x = a.to(result_dtype(a))  # once: each conversion rounds its gradient
-        return x, x
+        return (a.to(result_dtype(a)),) * 2  # converted once: each conversion rounds its gradient
     checks.second_matrix("b", b, "a", a)
-    dtype = result_dtype(a, b)
-    return a.to(dtype), b.to(dtype)
+    return tuple(x.to(result_dtype(a, b)) for x in (a, b))
