@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
-from traitlets import Dict, Enum, Float, Int, List
+from traitlets import Dict, Enum, Float, Int, List, default
 
 from labkit import optimizers
 from labkit.figures.drawing import Arrays, arrays, new_axes
@@ -159,11 +159,15 @@ class Race(Hand):
 
     module = "race"
     surface = Enum(list(SURFACES), "valley").tag(sync=True)
-    start = List(list(SURFACES["valley"].start)).tag(sync=True)
+    start = List().tag(sync=True)
     shown = Dict({name: name in ("momentum", "Adam") for name in RACERS}).tag(sync=True)
     rates = Dict(dict(zip(RACERS, (0.01, 0.01, 0.03, 0.03, 0.03), strict=True))).tag(sync=True)
     momentum = Float(0.9).tag(sync=True)
     steps = Int(100).tag(sync=True)
+
+    @default("start")
+    def _its_own(self):
+        return list(SURFACES[self.surface].start)
 
     @styled
     def figure(self) -> Figure:

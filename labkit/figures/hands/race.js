@@ -5,26 +5,26 @@ const [COS, SIN] = [Math.cos(Math.PI / 6), Math.sin(Math.PI / 6)];
 const bowl = (c, s) => ({
   height: (x, y) => ((c * x + s * y) ** 2 + 100 * (c * y - s * x) ** 2) / 2,
   slope: (x, y) => { const u = c * x + s * y, v = 100 * (c * y - s * x); return [c * u - s * v, s * u + c * v]; },
-  limits: [[-2, 2], [-1.5, 1.5]], minima: [[0, 0]],
+  start: [-1.5, 1], limits: [[-2, 2], [-1.5, 1.5]], minima: [[0, 0]],
 });
-/** The surfaces of labkit.figures.lab03: height, slope, what is drawn, minima. */
+/** The surfaces of labkit.figures.lab03: height, slope, start, what is drawn, minima. */
 export const SURFACES = {
   valley: bowl(1, 0),
   "tilted valley": bowl(COS, SIN),
   Rosenbrock: {
     height: (x, y) => (1 - x) ** 2 + 100 * (y - x * x) ** 2,
     slope: (x, y) => [2 * (x - 1) - 400 * x * (y - x * x), 200 * (y - x * x)],
-    limits: [[-1.8, 1.8], [-0.7, 2]], minima: [[1, 1]],
+    start: [-1.2, 1], limits: [[-1.8, 1.8], [-0.7, 2]], minima: [[1, 1]],
   },
   saddle: {
     height: (x, y) => x * x / 2 - y * y / 2 + y ** 4 / 4,
     slope: (x, y) => [x, y ** 3 - y],
-    limits: [[-1.3, 1.3], [-1.5, 1.5]], minima: [[0, -1], [0, 1]],
+    start: [1, 1e-3], limits: [[-1.3, 1.3], [-1.5, 1.5]], minima: [[0, -1], [0, 1]],
   },
   Himmelblau: {
     height: (x, y) => (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2,
     slope: (x, y) => [4 * x * (x * x + y - 11) + 2 * (x + y * y - 7), 2 * (x * x + y - 11) + 4 * y * (x + y * y - 7)],
-    limits: [[-5, 5], [-5, 5]],
+    start: [0, 0], limits: [[-5, 5], [-5, 5]],
     minima: [[3, 2], [-2.805118, 3.131313], [-3.77931, -3.283186], [3.584428, -1.848127]],
   },
 };
@@ -78,7 +78,7 @@ function render({ model, el }) {
   fit();
   h.point("start", left, () => h.get("start"), (at) => h.set("start", at), { step: 0.05, digits: 3 });
   h.clicks(left, (at) => h.set("start", at));
-  h.choice("surface", "surface", Object.keys(SURFACES));
+  h.choice("surface", "surface", Object.keys(SURFACES)).addEventListener("change", () => h.set("start", surface().start));
   h.slider("momentum", "momentum, β₁", 0, 0.99, 0.01);
   h.slider("steps", "steps", 1, MOST, 1, { digits: 0 });
   h.play("Let them run", () => {

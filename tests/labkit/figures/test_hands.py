@@ -240,3 +240,11 @@ def test_the_race_starts_where_one_clicks(chromium):
         wait_for_frame(shown, lambda: shown.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.2))
         x, y = state(shown)["start"]
         assert -1.2 < x < 0 < 0.5 < y < 1.5
+
+
+def test_each_surface_of_the_race_has_its_own_start(chromium):
+    assert lab03.Race(surface="saddle").start == [1.0, 1e-3]
+    with opened(chromium, lab03.race()) as shown:
+        for name, surface in reversed(lab03.SURFACES.items()):
+            shown.locator("select").select_option(name)
+            assert (state(shown)["surface"], state(shown)["start"]) == (name, list(surface.start))
