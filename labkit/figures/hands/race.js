@@ -5,7 +5,7 @@ const [COS, SIN] = [Math.cos(Math.PI / 6), Math.sin(Math.PI / 6)];
 const bowl = (c, s) => ({
   height: (x, y) => ((c * x + s * y) ** 2 + 100 * (c * y - s * x) ** 2) / 2,
   slope: (x, y) => { const u = c * x + s * y, v = 100 * (c * y - s * x); return [c * u - s * v, s * u + c * v]; },
-  start: [-1.5, 1], limits: [[-2, 2], [-1.5, 1.5]], minima: [[0, 0]],
+  start: [-1.5 * c - s, c - 1.5 * s], limits: [[-2, 2], [-1.5, 1.5]], minima: [[0, 0]],
 });
 /** The surfaces of labkit.figures.lab03: height, slope, start, what is drawn, minima. */
 export const SURFACES = {
