@@ -12,16 +12,6 @@ HALF = 2**28  # added to the bits of a float64, it rounds what stands above them
 STEP = 37  # a prime: labels often come in a period
 
 
-def blocks(count: int, width: int) -> Iterator[slice]:
-    """Slices of `count` rows, so many at a time that a matrix of them with `width` columns is of bearable size.
-
-    >>> [(rows.start, rows.stop) for rows in blocks(3, width=2**23)]
-    [(0, 2), (2, 3)]
-    """
-    size = max(BLOCK // max(width, 1), 1)
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
 def nearest(
     query: torch.Tensor, reference: torch.Tensor, depth: int, own: torch.Tensor | None = None
 ) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -47,10 +37,10 @@ def nearest(
     zero = (x.shape[1] + 2) * 2**-51 * x2  # ‖x - y‖² may come out as this although x = y
     x = torch.cat([-2 * x, x2, torch.ones_like(x2)], dim=1)
     y = torch.cat([y, torch.ones_like(y2), y2], dim=1)  # x·y is now ‖x‖² - 2 x·y + ‖y‖²
-    held = x.new_empty(min(len(x), max(BLOCK // len(y), 1)), len(y))  # new memory for each block would double the time
-    threads = torch.get_num_threads()
+    size, threads = max(BLOCK // len(y), 1), torch.get_num_threads()
+    held = x.new_empty(min(size, len(x)), len(y))  # new memory for each block would double the time
     with ThreadPoolExecutor(threads) as pool:
-        for rows in blocks(len(x), len(y)):
+        for rows in (slice(start, min(start + size, len(x))) for start in range(0, len(x), size)):
             squares = torch.mm(x[rows], y.T, out=held[: rows.stop - rows.start])
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)

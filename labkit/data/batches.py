@@ -65,7 +65,9 @@ class Batches:
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.steps = checks.whole("steps", max(1, len(images) // self.global_batch_size) if steps is None else steps)
         self.augment, self.seed, self.epoch = augment, seed, 0
-        self._set_share(rank, world_size)
+        self.rank, self.world_size, self._slice = 0, 1, slice(None)
+        if (rank, world_size) != (0, 1):
+            self._set_share(rank, world_size)
 
     def __len__(self) -> int:
         return self.steps
