@@ -1,6 +1,7 @@
 """`python -m tools COMMAND`: what developers of the course use and students need not see."""
 
 import sys
+import time
 
 import click
 
@@ -31,10 +32,12 @@ def bench(names):
     results = {}
     for name in names or known:
         click.echo(f"{name} ...", err=True)
+        begun = time.monotonic()
         try:
             results[name] = benchmarking.measure(known[name])
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
+        click.echo(f"{name}: {time.monotonic() - begun:.0f} s", err=True)
     for line in benchmarking.table(results):
         click.echo(line)
     benchmarking.record(results, benchmarking.RECORD)
