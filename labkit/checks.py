@@ -125,9 +125,8 @@ def positive(name: str, value: float) -> float:
 def whole(name: str, value: int, *, at_least: int = 1) -> int:
     """Checks that value is a whole number of at least `at_least`.
 
-    >>> whole("steps", 0)
-    Traceback (most recent call last):
-    ValueError: steps: got 0, expected a whole number of at least 1
+    >>> whole("steps", 5)
+    5
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < at_least:
         raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {at_least}")
@@ -137,9 +136,8 @@ def whole(name: str, value: int, *, at_least: int = 1) -> int:
 def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     """Checks that value is among the allowed ones.
 
-    >>> one_of("mining", "hardest", ("all", "hard"))
-    Traceback (most recent call last):
-    ValueError: mining: got 'hardest', expected one of 'all', 'hard'
+    >>> one_of("mining", "hard", ("all", "hard"))
+    'hard'
     """
     if value not in allowed:
         raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, allowed))}")

@@ -90,7 +90,7 @@ def recall_at_k(embeddings: Tensor, labels: Tensor, ks: int | Sequence[int]) -> 
 
     ks: one whole number of at least 1, or several. Returns {k: recall}. Rows that are alone in their class could not be
     found; they are left out as queries, as in pytorch-metric-learning. Raises ValueError also if all rows are.
-    Time grows as N²·D: under 20 s for 60,000 rows of 128 numbers on two cores (labkit.neighbors.nearest).
+    Time grows as N²·D: less than that of plain float32 blocks with topk (labkit.neighbors.nearest).
 
     >>> recall_at_k(torch.tensor([[0.0], [1.0], [3.0], [4.5]]), torch.tensor([0, 1, 0, 1]), [1, 2])
     {1: 0.0, 2: 0.5}
@@ -115,7 +115,8 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
 
     with R the number of other rows of its class, and P(i) the share of such rows among the i nearest. Rows that are
     alone in their class are left out as queries. Raises ValueError also if all rows are.
-    Time grows as N²·D, and as N·R·log R for the largest class: about 20 s for 60,000 rows of 128 numbers on two cores.
+    Time grows as N²·D, as that of recall_at_k, and as N·R·log R for the largest class: with ten classes of 2,000 rows
+    of 128 numbers that adds two thirds, with 1000 classes little.
 
     >>> map_at_r(torch.tensor([[0.0], [1.0], [3.0], [4.5]]), torch.tensor([0, 1, 0, 0]))  # R = 2: ¼, -, ½ and ½
     0.4166666666666667
@@ -218,13 +219,12 @@ def verification_pairs(labels: Tensor, num_pairs: int, seed: int = 0) -> tuple[T
 
 def _draw_pairs(start, end, count, kind, generator):
     """Draws count different pairs (place, partner) with start[place] ≤ partner < end[place]; returns (2, count)."""
-    partners = end - start
-    total = int(partners.sum())
+    total = int((end - start).sum())
     if count > total:
         raise ValueError(f"num_pairs: got {count} {kind} pairs to draw, expected at most the {total} of the labels")
     # With all pairs numbered place by place, those of a place end where the running sum says.
     number = torch.tensor(generator.sample(range(total), count), dtype=torch.int64)
-    numbers_end = partners.cumsum(0)
+    numbers_end = (end - start).cumsum(0)
     place = torch.searchsorted(numbers_end, number, right=True)
     return torch.stack([place, end[place] - (numbers_end[place] - number)])
 

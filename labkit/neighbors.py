@@ -25,7 +25,7 @@ def nearest(
     near. So are all rows that are nearer to a query than 2e-8·√(D + 2) of its distance from the mean of the reference.
 
     Time grows as Q·N·D for one matrix product, which is most of it, and as Q·depth·log depth to order what was found.
-    Memory: 128 MiB, and twice the rows in float64.
+    Memory: 128 MiB for the distances, twice the rows in float64, and what a block's indices take.
 
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
     >>> [found.tolist() for _, found in nearest(rows, rows, 1, own=torch.arange(3))]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES
 
 from labkit.checks import embeddings_and_classes, embeddings_and_labels, finite, non_negative, one_of
 from labkit.distances import cosine_similarities, paired_distances, pairwise_distances
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 def rows(n, dim, seed=0, dtype=F64):

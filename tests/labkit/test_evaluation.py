@@ -10,6 +10,7 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import roc_auc_score, roc_curve
+from tensors import DEVICES
 
 from labkit import evaluation, neighbors
 from labkit.evaluation import (
@@ -25,7 +26,6 @@ from labkit.evaluation import (
 )
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 AGAINST_REFERENCE = [closest_accuracy, range_accuracy, nearest_neighbor_accuracy]
 
 
