@@ -22,7 +22,7 @@ export function drawn(first, count) {
 const rms = (values) => Math.sqrt(values.reduce((sum, one) => sum + one * one, 0) / values.length);
 const ONE = UNITS * INPUTS;
 let net = { seed: null };
-/** The net of a seed. Inputs and gradients are [unit][input] in one row, of size 1; weights [layer][unit][unit below]. */
+/** The net of a seed. Inputs and gradients are [unit][input] in one row, of size 1; weights [layer][unit][unit below], turned: W transposed. */
 function netOf(seed) {
   if (net.seed === seed) return net;
   const first = seed * 2 ** 20, place = (k) => (k % INPUTS) * UNITS + Math.floor(k / INPUTS);
@@ -31,14 +31,15 @@ function netOf(seed) {
     return Float64Array.from(numbers, (_, k) => numbers[place(k)] / size);
   });
   const weights = Float64Array.from(drawn(first + 2 * ONE, DEEPEST * UNITS ** 2), (one) => one / Math.sqrt(UNITS));
-  return net = { seed, inputs, gradients, weights };
+  const turned = weights.map((_, k) => weights[k - k % UNITS ** 2 + (k % UNITS) * UNITS + Math.floor(k % UNITS ** 2 / UNITS)]);
+  return net = { seed, inputs, gradients, weights, turned };
 }
-/** One layer of the four inputs at once: gain · W x, or with `back` gain · Wᵀ x. */
-function through(weights, layer, x, gain, back) {
-  const y = new Float64Array(ONE), [unit, below] = back ? [1, UNITS] : [UNITS, 1];
+/** One layer of the four inputs at once: gain · W x. */
+function through(weights, layer, x, gain) {
+  const y = new Float64Array(ONE);
   for (let i = 0; i < UNITS; i++) {
     let a = 0, b = 0, c = 0, d = 0;
-    for (let k = 0, at = layer * UNITS ** 2 + i * unit; k < ONE; k += INPUTS, at += below) {
+    for (let k = 0, at = (layer * UNITS + i) * UNITS; k < ONE; k += INPUTS, at++) {
       const w = weights[at];
       a += w * x[k]; b += w * x[k + 1]; c += w * x[k + 2]; d += w * x[k + 3];
     }
@@ -48,11 +49,11 @@ function through(weights, layer, x, gain, back) {
 }
 /** Root mean squares of layers 0 (the inputs) to depth and of the gradients to them, and the outputs. labkit: lab02.send. */
 export function send(depth, gain, activation, seed) {
-  const { inputs, gradients, weights } = netOf(seed), [act, slope] = ACTIVATIONS[activation], outputs = [inputs];
-  for (let layer = 0; layer < depth; layer++) outputs.push(through(weights, layer, outputs[layer], gain, false).map(act));
+  const { inputs, gradients, weights, turned } = netOf(seed), [act, slope] = ACTIVATIONS[activation], outputs = [inputs];
+  for (let layer = 0; layer < depth; layer++) outputs.push(through(weights, layer, outputs[layer], gain).map(act));
   const backward = [rms(gradients)];
   for (let layer = depth, g = gradients; layer > 0; layer--) {
-    g = through(weights, layer - 1, g.map((one, k) => one * slope(outputs[layer][k])), gain, true);
+    g = through(turned, layer - 1, g.map((one, k) => one * slope(outputs[layer][k])), gain);
     backward.unshift(rms(g));
   }
   return { forward: outputs.map(rms), backward, outputs };
@@ -97,7 +98,8 @@ function render({ model, el }) {
     if (known === String(values())) return sent;
     [known, sent] = [String(values()), send(...values())];
     const reach = ACTIVATIONS[h.get("activation")][2];
-    return Object.assign(sent, { reach, counts: sent.outputs.map((one) => histogram(one, reach, BARS)) });
+    const counts = sent.outputs.map((one) => histogram(one, reach, BARS));
+    return Object.assign(sent, { reach, counts, highest: counts.map((one) => Math.max(...one)) });
   };
   const level = (size) => clamp(Math.log10(Math.max(size, 1e-99)), -8, 8);
   h.point("layer to look at", sizes, () => [layer(), level(result().forward[layer()])], ([x]) => h.set("layer", Math.min(Math.round(x), h.get("depth"))),
@@ -114,14 +116,14 @@ function render({ model, el }) {
     const [width, height, ...boxes] = LAYOUTS[h.stage.clientWidth < 560 ? 1 : 0], depth = h.get("depth"), at = layer();
     if (h.width !== width) h.resize(width, height);
     [sizes, spread, bars, rows].forEach((plane, k) => ["left", "top", "width", "height"].forEach((key, i) => { plane[key] = boxes[k][i]; }));
-    const { forward, backward, outputs, counts, reach } = result(), own = counts[at], c = h.context;
+    const { forward, backward, outputs, counts, highest, reach } = result(), own = counts[at], c = h.context;
     const curve = (all) => all.map((size, k) => [k, level(size)]);
     sizes.line([[0, 0], [DEEPEST, 0]], h.colors.soft, { width: 1 });
     sizes.line(curve(backward), h.colors.red, { dash: [7, 4], width: 2.5 });
     sizes.line(curve(forward), h.colors.blue, { width: 3 });
     spread.y = [-reach, reach];
-    const part = (of, y) => (of ? of[clamp(Math.floor((y + reach) / (2 * reach) * BARS), 0, BARS - 1)] / Math.max(...of) : 0);
-    spread.heat(DEEPEST + 1, BARS, (x, y) => part(counts[Math.round(x)], y), h.colors.blue, false);
+    const part = (k, y) => (counts[k] ? counts[k][clamp(Math.floor((y + reach) / (2 * reach) * BARS), 0, BARS - 1)] / highest[k] : 0);
+    spread.heat(DEEPEST + 1, BARS, (x, y) => part(Math.round(x), y), h.colors.blue, false);
     for (const plane of [sizes, spread]) {
       plane.line([[depth, plane.y[0]], [depth, plane.y[1]]], h.colors.ink, { width: 1.5, dash: [2, 3] });
       plane.line([[at, plane.y[0]], [at, plane.y[1]]], h.colors.orange, { width: 2 });
@@ -130,7 +132,7 @@ function render({ model, el }) {
     sizes.dot(depth, -7.3, h.colors.ink, { size: 7, shape: "triangle" });
     sizes.text(2, 7, "signal, forward", h.colors.blue, { align: "left", bold: true });
     sizes.text(2, 5.5, "gradient, backward (dashed)", h.colors.red, { align: "left", bold: true });
-    Object.assign(bars, { x: [-reach, reach], y: [0, 105 * Math.max(...own) / ONE], title: `layer ${at}: std ${power(deviation(outputs[at]))}` });
+    Object.assign(bars, { x: [-reach, reach], y: [0, 105 * highest[at] / ONE], title: `layer ${at}: std ${power(deviation(outputs[at]))}` });
     Object.assign(c, { fillStyle: h.colors.blue });
     own.forEach((count, k) => {
       const [left, top] = [bars.px((2 * k / BARS - 1) * reach), bars.py(100 * count / ONE)];
