@@ -11,12 +11,14 @@ from contextlib import contextmanager
 import nbformat
 import numpy as np
 import pytest
+import torch
 from browser import find_chromium, guarded_page, launched_chromium
 from hand_page import page
 from nbclient import NotebookClient
 
-from labkit.figures import lab03, lab04, lab07, lab09
+from labkit.figures import lab01, lab02, lab03, lab04, lab07, lab09
 from labkit.figures.hands import FOLDER, Hand
+from labkit.filters import PADDING_MODES, convolve2d, correlate2d, gaussian_kernel
 
 RANDOM = np.random.default_rng(0)
 HANDS = {hand.module: hand for hand in Hand.__subclasses__()}
@@ -154,6 +156,183 @@ def contrast(one, other):
 
 
 # --- Each hand's mathematics --------------------------------------------------------------------------------------
+
+
+def test_the_kernel_editor_filters_as_labkit(chromium):
+    cases = []
+    for n in range(400):
+        image, kernel = (RANDOM.uniform(-1, 1, RANDOM.integers(*sides, 2)) for sides in ((7, 12), (1, 8)))
+        if n % 4 == 0:  # ties and zeros
+            image, kernel = image.round(), kernel.round()
+        how = (n % 2 == 1, int(RANDOM.integers(1, 5)), int(RANDOM.integers(0, 4)), PADDING_MODES[n % 8 // 2])
+        cases.append([image.tolist(), kernel.tolist(), *how])
+    with opened(chromium, lab01.KernelEditor()) as shown:
+        found = pure(shown, "filtered", cases)
+        around = pure(shown, "padded", [[image, padding, border] for image, _, _, _, padding, border in cases])
+        for (image, kernel, convolution, stride, padding, border), seen, padded in zip(
+            cases, found, around, strict=True
+        ):
+            image, kernel = (torch.tensor(grid, dtype=torch.float64) for grid in (image, kernel))
+            filtered = convolve2d if convolution else correlate2d
+            right = filtered(image, kernel, stride, padding, padding_mode=border)
+            assert np.shape(seen) == right.shape and np.allclose(seen, right, rtol=0, atol=1e-12)
+            one = torch.ones(1, 1, dtype=torch.float64)
+            assert np.array_equal(padded, correlate2d(image, one, padding=padding, padding_mode=border))
+        places = [[padded, case[1], 0, 1, case[2]] for case, padded in zip(cases, around, strict=True)]
+        places = [one for one in places if np.shape(one[1])[1] < np.shape(one[0])[1]]
+        for (padded, kernel, top, left, convolution), seen in zip(places, pure(shown, "products", places), strict=True):
+            used = np.flip(kernel) if convolution else np.array(kernel)
+            rows, columns = used.shape
+            assert np.allclose(seen, used * np.array(padded)[top : top + rows, left : left + columns])
+
+
+def test_the_kernels_to_choose_are_labkits(chromium):
+    def laplacian(sigma, size):
+        bell, x = gaussian_kernel(sigma, size), torch.arange(size, dtype=torch.float64) - size // 2
+        bent = (x[:, None] ** 2 + x[None, :] ** 2 - 2 * sigma**2) / sigma**4 * bell
+        return bent - bent.mean()
+
+    def identity(sigma, size):
+        kernel = torch.zeros(size, size, dtype=torch.float64)
+        kernel[size // 2, size // 2] = 1
+        return kernel
+
+    sobel = torch.tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    right = {
+        "Identity": identity,
+        "Box": lambda sigma, size: torch.full((size, size), 1 / size**2, dtype=torch.float64),
+        "Gaussian": gaussian_kernel,
+        "Sharpen": lambda sigma, size: 2 * identity(sigma, size) - gaussian_kernel(sigma, size),
+        "Laplacian": laplacian,
+        "Sobel across": lambda sigma, size: sobel,
+        "Sobel down": lambda sigma, size: sobel.T,
+    }
+    cases = [[name, size, sigma] for name in right for size in (1, 3, 5, 7) for sigma in (0.3, 1.0, 2.5, 4.0)]
+    with opened(chromium, lab01.KernelEditor()) as shown:
+        names = [button.inner_text() for button in shown.get_by_role("button").all()]
+        assert names[: len(right)] == list(right)
+        for (name, size, sigma), seen in zip(cases, pure(shown, "preset", cases), strict=True):
+            assert np.allclose(seen, right[name](sigma, size), rtol=0, atol=1e-12), (name, size, sigma)
+
+
+def test_one_paints_on_kernel_and_picture_and_walks_over_the_result(chromium):
+    with opened(chromium, lab01.KernelEditor()) as shown:
+        picture, kernel, result = shown.locator(".grip").all()
+
+        def place(area, row, column, size):
+            box = area.bounding_box()
+            return box["x"] + (column + 0.5) / size * box["width"], box["y"] + (row + 0.5) / size * box["height"]
+
+        wait_for_frame(shown, lambda: shown.mouse.click(*place(kernel, 0, 1, 3)))
+        assert state(shown)["kernel"] == [[1, 0.5, 1], [0, 1, 0], [1, 0, 1]] and state(shown)["weight"] == [0, 1]
+        wait_for_frame(shown, lambda: kernel.click(modifiers=["Shift"]))
+        assert state(shown)["kernel"][1][1] == 0.5
+        wait_for_frame(shown, lambda: shown.get_by_label("painting lowers").check())
+        wait_for_frame(shown, lambda: kernel.click())
+        assert state(shown)["kernel"][1][1] == 0
+        wait_for_frame(shown, lambda: kernel.press("+"))
+        wait_for_frame(shown, lambda: kernel.press("ArrowUp"))
+        wait_for_frame(shown, lambda: kernel.press(" "))
+        assert state(shown)["kernel"][:2] == [[1, 0, 1], [0, 0.5, 0]]
+        wait_for_frame(shown, lambda: shown.get_by_role("spinbutton", name="weight in row 1, column 2").fill("-2.5"))
+        assert state(shown)["kernel"][0] == [1, -2.5, 1]
+
+        shown.get_by_label("painting lowers").uncheck()
+        shown.mouse.move(*place(picture, 1, 1, 16))
+        shown.mouse.down()
+        wait_for_frame(shown, lambda: shown.mouse.move(*place(picture, 1, 6, 16), steps=10))
+        shown.mouse.up()
+        row = state(shown)["image"][1]
+        assert row == [0] + 6 * [1] + 9 * [0] and sum(map(sum, state(shown)["image"])) == 36 + 6
+        wait_for_frame(shown, lambda: picture.press("-"))
+        assert state(shown)["image"][1] == [0] + 5 * [1] + 10 * [0]
+
+        wait_for_frame(shown, lambda: shown.mouse.move(*place(result, 3, 8, 14)))
+        now, words = state(shown), shown.get_by_role("status").inner_text()
+        right = correlate2d(torch.tensor(now["image"]), torch.tensor(now["kernel"]))[3, 8].item()
+        assert now["place"] == [3, 8] and words.startswith("Correlation, row 4, column 9: ")
+        assert words.endswith(f" = {right:g}".replace("-", "\u2212"))
+        assert result.get_attribute("aria-valuetext") == f"row 4, column 9: {right:g}".replace("-", "\u2212")
+
+
+def test_a_kernel_grows_shrinks_and_follows_sigma(chromium):
+    with opened(chromium, lab01.KernelEditor()) as shown:
+
+        def press(name):
+            wait_for_frame(shown, lambda: shown.get_by_role("button", name=name, exact=True).click())
+            return np.array(state(shown)["kernel"])
+
+        assert np.array_equal(press("Larger kernel"), np.pad([[1, 0, 1], [0, 1, 0], [1, 0, 1]], 1))
+        press("Gaussian")
+        assert np.allclose(press("Larger kernel"), gaussian_kernel(1.0, 7))
+        wait_for_frame(shown, lambda: shown.get_by_label("Gaussian, σ").fill("2.5"))
+        assert np.allclose(state(shown)["kernel"], gaussian_kernel(2.5, 7))
+        press("Laplacian")
+        wait_for_frame(shown, lambda: shown.get_by_label("Gaussian, σ").fill("1.2"))
+        assert abs(np.sum(state(shown)["kernel"])) < 1e-9, "still a Laplacian"
+        assert press("Sobel down").tolist() == [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
+        assert press("Smaller kernel").tolist() == [[0]]
+        black = press("Black picture, and back") is not None and state(shown)["image"]
+        assert not np.any(black)
+        press("Black picture, and back")
+        assert state(shown)["image"] == lab01.KernelEditor().image
+
+
+def send(shown, cases):
+    """What the module's `send` gives: sizes forward and backward, and the outputs of the last layer."""
+    code = """all => all.map(one => {
+        const found = pure.send(...one);
+        return [found.forward, found.backward, [...found.outputs.at(-1)], pure.alike(found.outputs.at(-1))]; })"""
+    return shown.evaluate(code, cases)
+
+
+def test_the_signal_is_labkits(chromium):
+    always = [
+        [depth, gain, activation, seed]
+        for depth in (1, 2, 30, 100)
+        for activation in lab02.ACTIVATIONS
+        for gain in ((0.5, 0.93) if activation == "tanh" else (0.5, 1.0, 1.41, 2.5))
+        for seed in (0, 3, 999)
+    ]
+    # A gain above 1 makes tanh chaotic: two sums that differ in their last digit drift apart, layer by layer.
+    chaotic = [[depth, gain, "tanh", seed] for depth in (1, 10) for gain in (1.2, 5 / 3, 2.5) for seed in (0, 1, 2)]
+    with opened(chromium, lab02.signal_explorer()) as shown:
+        for first in (0, 5 * 2**20 + 3, 999 * 2**20):
+            assert pure(shown, "drawn", [[first, 2000]])[0] == lab02._drawn(first, 2000).tolist()
+        cases = sorted(always + chaotic, key=lambda case: case[3])  # each net is drawn once
+        for case, (forward, backward, last, cosine) in zip(cases, send(shown, cases), strict=True):
+            sizes, gradients, outputs = lab02._send(*case)
+            assert np.allclose(forward, sizes, rtol=1e-9, atol=0), case
+            assert np.allclose(backward, gradients, rtol=1e-9, atol=0), case
+            assert np.allclose(last, outputs[-1].T.ravel(), rtol=0, atol=1e-9 * sizes[-1]), case
+            assert cosine == pytest.approx(lab02._mean_cosine(outputs[-1]), abs=1e-9)
+
+
+def test_the_histogram_is_numpys(chromium):
+    edges = np.linspace(-3, 3, 42)
+    cases = [[RANDOM.normal(0, size, 400).tolist(), reach, 41] for size in (0.01, 1, 4) for reach in (1, 3)]
+    cases += [[[*edges, *np.nextafter(edges, 9), *np.nextafter(edges, -9)], 3, 41], [[0.0] * 5, 1, 41]]
+    cases += [[np.linspace(-1, 1, 42).tolist(), 1, 41], [[-9, 9, 1, -1], 1, 41]]
+    with opened(chromium, lab02.signal_explorer()) as shown:
+        for (values, reach, bars), counts in zip(cases, pure(shown, "histogram", cases), strict=True):
+            right, _ = np.histogram(np.clip(values, -reach, reach), np.linspace(-reach, reach, bars + 1))
+            assert counts == right.tolist()
+
+
+def test_the_signal_that_is_said_is_the_nets(chromium):
+    with opened(chromium, lab02.SignalExplorer(activation="relu", gain=1.0, depth=20)) as shown:
+        layer, end = shown.locator(".grip").all()
+        sizes, gradients, _ = lab02._send(20, 1.0, "relu")
+        words = shown.get_by_role("status").inner_text()
+        assert words.startswith("relu, gain 1.00: after 20 layers the signal is × ")
+        forward, backward = (float(one.replace("\u2212", "-")) for one in re.findall(r"× ([\d.e\u2212]+\d)", words))
+        assert (forward, backward) == pytest.approx((sizes[-1], gradients[0]), rel=0.06)
+        assert layer.get_attribute("aria-valuetext").startswith("layer 20 of 20, size ")
+        wait_for_frame(shown, lambda: layer.press("ArrowLeft"))
+        assert state(shown)["layer"] == 19 and "Layer 19: " in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: end.press("ArrowLeft"))
+        wait_for_frame(shown, lambda: end.press("ArrowLeft"))
+        assert state(shown)["depth"] == 18 and layer.get_attribute("aria-valuetext").startswith("layer 18 of 18")
 
 
 def test_the_triplet_is_labkits(chromium):

@@ -21,7 +21,6 @@ from labkit import figures
 from labkit.centroids import charge_simulation
 from labkit.figures import lab00, lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab08, lab09, style
 from labkit.figures.hands import Hand
-from labkit.filters import gaussian_kernel
 
 RANDOM = np.random.default_rng(0)
 DIGITS = RANDOM.integers(0, 255, (12, 1, 8, 8)).astype(np.uint8)
@@ -58,7 +57,7 @@ PICTURES = CHARTS | {
     "embedding_explorer": lambda: lab00.embedding_explorer([PLANE, 2 * PLANE], LABELS, CLASSES),
     "matrices": lambda: lab01.matrices({"kernel": [[-1, 0], [0.5, 2]]}, frames={"kernel": (0, 0, 1, 1)}),
     "photographs": lambda: lab01.photographs({"photograph": np.eye(5)}),
-    "kernel_editor": lambda: lab01.kernel_editor(np.eye(9), {"Gaussian": gaussian_kernel}),
+    "kernel_editor": lambda: lab01.kernel_editor(np.eye(9), [[1, -1]]),
     "histogram_grid": lambda: lab02.histogram_grid({"tanh": [PLANE]}, ["layer 1"], "output", (-1, 1)),
     "signal_explorer": lab02.signal_explorer,
     "paths": lambda: lab03.paths(lab03.SURFACES["saddle"], {"a": PLANE[:9]}),
