@@ -15,10 +15,13 @@ import torch
 from browser import find_chromium, guarded_page, launched_chromium
 from hand_page import page
 from nbclient import NotebookClient
+from torch.nn.functional import cross_entropy
 
-from labkit.figures import lab01, lab02, lab03, lab04, lab07, lab09
+from labkit import evaluation
+from labkit.figures import lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab09
 from labkit.figures.hands import FOLDER, Hand
 from labkit.filters import PADDING_MODES, convolve2d, correlate2d, gaussian_kernel
+from labkit.losses import CenterLoss, barrier
 
 RANDOM = np.random.default_rng(0)
 HANDS = {hand.module: hand for hand in Hand.__subclasses__()}
@@ -427,3 +430,104 @@ def test_each_surface_of_the_race_has_its_own_start(chromium):
         for name, surface in reversed(lab03.SURFACES.items()):
             shown.locator("select").select_option(name)
             assert state(shown)["surface"] == name and state(shown)["start"] == pytest.approx(surface.start)
+
+
+def test_the_forces_on_points_and_centers_are_labkits(chromium):
+    cases = [
+        [RANDOM.normal(0, 10 ** RANDOM.uniform(-2, 2), (n, 2)), RANDOM.normal(0, 1, (3, 2))] for n in (3, 9, 12) * 60
+    ]
+    cases += [[RANDOM.integers(-1, 2, (n, 2)), RANDOM.integers(-1, 2, (3, 2))] for n in (3, 9) * 50]  # in one place
+    cases = [[points.tolist(), centers.tolist()] for points, centers in cases]
+    rates = RANDOM.uniform(0, 1, len(cases)).tolist()
+    with opened(chromium, lab05.Centers()) as shown:
+        found = pure(shown, "forces", cases)
+        moved = pure(shown, "follow", [[*case, rate] for case, rate in zip(cases, rates, strict=True)])
+        spread = pure(shown, "scatter", [[points] for points, _ in cases])
+    turn = torch.arange(3, dtype=torch.float64) * 2 * torch.pi / 3
+    rows = torch.stack([turn.cos(), turn.sin()])
+    for (points, centers), rate, seen, after, scatter in zip(cases, rates, found, moved, spread, strict=True):
+        x = torch.tensor(points, dtype=torch.float64, requires_grad=True)
+        labels, loss = torch.arange(3).repeat_interleave(len(x) // 3), CenterLoss(3, 2, rate).double()
+        loss.centers.copy_(torch.tensor(centers, dtype=torch.float64))
+        parts = {"push": cross_entropy(x @ rows, labels), "pull": loss(x, labels)}
+        for name, part in parts.items():
+            force = -len(x) * torch.autograd.grad(part, x)[0]
+            assert np.allclose(seen[name], force, rtol=1e-9, atol=1e-9), name
+        assert seen["softmax"] == pytest.approx(parts["push"].item(), rel=1e-9, abs=1e-9)
+        assert seen["center"] == pytest.approx(parts["pull"].item(), rel=1e-9, abs=1e-9)
+        loss.update(x.detach(), labels)
+        assert np.allclose(after, loss.centers, rtol=1e-9, atol=1e-9)
+        right = evaluation.scatter(x.detach(), labels)
+        assert np.allclose(scatter, [right.within, right.between], rtol=1e-9, atol=1e-9)
+
+
+def test_center_loss_alone_gathers_and_nothing_keeps_two_classes_apart(chromium):
+    together = lab05.Centers(loss="center loss alone", centers=[[0.0, 0.0]] * 3, rate=0.0)
+    with opened(chromium, together) as shown:
+        for _ in range(30):
+            wait_for_frame(shown, lambda: shown.get_by_role("button", name="One step").click())
+        assert np.abs(state(shown)["points"]).max() < 1e-6, "all fall onto one place"
+        assert "all classes in one place" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.locator("select").select_option("softmax alone"))
+        for _ in range(10):
+            wait_for_frame(shown, lambda: shown.get_by_role("button", name="One step").click())
+        directions = np.array(state(shown)["points"]).reshape(3, 3, 2).mean(1)
+        assert (directions @ directions.T < 0).sum() == 6, "softmax drives the classes apart"
+
+
+def test_the_places_and_what_comes_back_are_labkits(chromium):
+    points = RANDOM.normal(0, 2, (40, 2)).tolist() + RANDOM.integers(-3, 4, (40, 2)).astype(float).tolist()
+    points += [[0.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [0.0, 1e-300], [3e-200, -4e-200], [1.8, -2.4]]
+    cases = [
+        [name, point, radius, detached, RANDOM.normal(0, 1, 2).tolist()]
+        for name in lab06.MAPS
+        for point in points
+        for radius in (1.0, 0.7)
+        for detached in (False, True)
+    ]
+    lengths = [[name, length, 1.3] for name in lab06.MAPS for length in RANDOM.uniform(0, 8, 50)]
+    with opened(chromium, lab06.RangePlane()) as shown:
+        found, landed = pure(shown, "through", cases), pure(shown, "landing", lengths)
+    for (name, point, radius, detached, force), seen in zip(cases, found, strict=True):
+        x = torch.tensor(point, dtype=torch.float64, requires_grad=True)
+        how = {"grad": "detached"} if detached and name != "L2" else {}
+        place = lab06.MAPS[name](x, radius, **how)
+        (back,) = torch.autograd.grad(place, x, torch.tensor(force, dtype=torch.float64))
+        assert np.allclose(seen["place"], place.detach(), rtol=1e-9, atol=1e-9), (name, point, radius)
+        assert np.allclose(seen["back"], back, rtol=1e-9, atol=1e-9), (name, point, radius, detached)
+    right = [lab06.landing(name, [length], radius)[0] for name, length, radius in lengths]
+    assert np.allclose(landed, right, rtol=0, atol=1e-9)
+
+
+def test_outside_the_ball_unit_range_sends_nothing_back_along_the_point(chromium):
+    with opened(chromium, lab06.RangePlane(map="Unit-Range", point=[2.0, 0.0], target=[0.0, 0.0])) as shown:
+        assert "back to the point come 0.00 outward and 0.00 across" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.get_by_label("detached norm").check())
+        assert "back to the point come −0.50 outward" in shown.get_by_role("status").inner_text()
+
+
+def test_the_barrier_is_labkits(chromium):
+    edges = [0.0, 0.15, 0.5, 0.85, 1.0]
+    cases = [[p, q, 0.15, 1.0, 1.0] for p in edges for q in edges]
+    cases += [RANDOM.uniform([0, 0, 0, 0, 0], [1, 1, 0.95, 3, 3]).tolist() for _ in range(300)]
+    with opened(chromium, lab06.Barrier()) as shown:
+        found, triplets = pure(shown, "exponential", cases), pure(shown, "standard", [case[:2] for case in cases])
+    for (p, q, c_n, positive, negative), seen, standard in zip(cases, found, triplets, strict=True):
+        pair = torch.tensor([p, q], dtype=torch.float64, requires_grad=True)
+        t = torch.stack([(pair[0] - c_n) / (1 - c_n), (0.5 - pair[1]) / 0.5]).relu()
+        loss = torch.tensor([positive, negative], dtype=torch.float64) @ barrier(t)
+        slopes = torch.autograd.grad(loss, pair)[0]
+        assert seen == pytest.approx([loss.item(), *slopes.tolist()], rel=1e-9, abs=1e-9), (p, q, c_n)
+        assert seen[0] == pytest.approx(lab06.exponential_height(p, q, c_n, positive, negative), rel=1e-9, abs=1e-9)
+        assert standard[0] == pytest.approx(lab06.triplet_height(p, q, 0.2), abs=1e-12)
+
+
+def test_the_exponential_loss_compares_no_positive_with_a_negative_and_the_triplet_loss_does(chromium):
+    with opened(chromium, lab06.Barrier(p=0.3, q=0.6)) as shown:
+        assert "Slope over p 1.43, over q 0.00" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.evaluate("model.set('q', 0.95)"))
+        assert "Slope over p 1.43, over q 0.00" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.locator("select").select_option("triplet, margin 0.2"))
+        assert "loss 0.00" in shown.get_by_role("status").inner_text()
+        wait_for_frame(shown, lambda: shown.evaluate("model.set('q', 0.4)"))
+        assert "Slope over p 1.00, over q −1.00" in shown.get_by_role("status").inner_text()
