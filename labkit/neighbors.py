@@ -10,6 +10,7 @@ BLOCK = 2**24  # distances that are held at a time: 128 MiB
 NUMBER = 2**29 - 1  # the bits of a float64 beyond the precision of float32: here they hold the number of a row
 HALF = 2**28  # added to the bits of a float64, it rounds what stands above them to the nearest
 STEP = 37  # a prime: labels often come in a period
+FEW = 500  # reference rows up to which it is quicker to sort the distances of all queries at once
 
 
 def nearest(
@@ -44,11 +45,11 @@ def nearest(
             squares = torch.mm(x[rows], y.T, out=held[: rows.stop - rows.start])
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
-            if squares.device.type == "cpu":
+            if squares.device.type == "cpu" and len(y) > FEW:
                 parts = (np.array_split(numbers.numpy(), threads) for numbers in (squares, zero[rows]))
                 yield rows, torch.from_numpy(np.concatenate([*pool.map(_smallest, *parts, [depth] * threads)]))
             else:
-                yield rows, _smallest_on_gpu(squares, zero[rows], depth)
+                yield rows, _smallest_at_once(squares, zero[rows], depth)
 
 
 def _smallest(squares, zero, depth):
@@ -73,8 +74,8 @@ def _smallest(squares, zero, depth):
     return found & NUMBER
 
 
-def _smallest_on_gpu(squares, zero, depth):
-    """The same on a GPU, which sorts all numbers as fast as it would look for these."""
+def _smallest_at_once(squares, zero, depth):
+    """The same for all rows at once: for few numbers, or on a GPU, which sorts all as fast as it looks for these."""
     places = torch.arange(squares.shape[1], device=squares.device)
     keys = (squares.clamp(min=zero).view(torch.int64) + HALF) & ~NUMBER | places
     return keys.topk(depth, largest=False).values & NUMBER

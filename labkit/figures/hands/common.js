@@ -199,8 +199,9 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
   self.plane = (options) => new Plane(self, { width: width - 80, height: height - 60, ...options });
 
   /** A point to drag: get() -> [x, y], set([x, y]); arrows move it by `step`, with Shift by a tenth of that.
-   *  say() -> its value in words, by default its coordinates. */
-  self.point = (name, plane, get, set, { step = 0.1, digits = 2, one = false, say = null } = {}) => {
+   * move: where a key takes it. said: its value in words. shown: whether it is there. */
+  self.point = (name, plane, get, set, { step = 0.1, digits = 2, one = false, said = null, shown = () => true,
+    move = ([x, y], dx, dy) => [x + dx, y + dy] } = {}) => {
     const grip = make("div", { class: "grip", role: "slider", tabindex: "0", "aria-label": name }, stage);
     const put = ([x, y]) => { set([clamp(x, ...plane.x), clamp(y, ...plane.y)]); self.redraw(); };
     grip.addEventListener("pointerdown", (event) => { grip.setPointerCapture(event.pointerId); grip.focus({ preventScroll: true }); event.preventDefault(); });
@@ -213,17 +214,19 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
       const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (!by) return;
       event.preventDefault(); event.stopPropagation();
-      const size = event.shiftKey ? step / 10 : step, [x, y] = get();
-      put([x + by[0] * size, y + by[1] * size]);
+      const size = event.shiftKey ? step / 10 : step;
+      put(move(get(), by[0] * size, by[1] * size));
     });
     grips.push(() => {
+      grip.hidden = !shown();
+      if (grip.hidden) return;
       const [x, y] = get();
       grip.style.left = `${plane.px(x) / width * 100}%`;
       grip.style.top = `${plane.py(y) / height * 100}%`;
       grip.setAttribute("aria-valuenow", String(x));
       grip.setAttribute("aria-valuemin", String(plane.x[0])); grip.setAttribute("aria-valuemax", String(plane.x[1]));
-      const place = one ? words(x, digits) : `${words(x, digits)} across, ${words(y, digits)} up`;
-      grip.setAttribute("aria-valuetext", say ? say() : place);
+      const both = () => `${words(x, digits)} across, ${words(y, digits)} up`;
+      grip.setAttribute("aria-valuetext", said ? said() : one ? words(x, digits) : both());
     });
     return grip;
   };

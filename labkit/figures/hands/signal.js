@@ -103,9 +103,9 @@ function render({ model, el }) {
   };
   const level = (size) => clamp(Math.log10(Math.max(size, 1e-99)), -8, 8);
   h.point("layer to look at", sizes, () => [layer(), level(result().forward[layer()])], ([x]) => h.set("layer", Math.min(Math.round(x), h.get("depth"))),
-    { step: 1, say: () => `layer ${layer()} of ${h.get("depth")}, size ${power(result().forward[layer()])}` });
+    { step: 1, said: () => `layer ${layer()} of ${h.get("depth")}, size ${power(result().forward[layer()])}` });
   h.point("end of the net", sizes, () => [h.get("depth"), -7.3], ([x]) => h.set("depth", clamp(Math.round(x), 1, DEEPEST)),
-    { step: 1, say: () => `${h.get("depth")} layers` });
+    { step: 1, said: () => `${h.get("depth")} layers` });
   h.choice("activation", "activation", Object.keys(ACTIVATIONS));
   h.slider("gain", "gain", 0.5, 2.5, 0.01);
   h.slider("depth", "depth", 1, DEEPEST, 1, { digits: 0, unit: "layers" });

@@ -4,6 +4,7 @@ Needs Chromium or Chrome; without one these tests are skipped, in CI they fail t
 """
 
 import json
+import math
 import os
 import re
 from contextlib import contextmanager
@@ -17,11 +18,14 @@ from hand_page import page
 from nbclient import NotebookClient
 from torch.nn.functional import cross_entropy
 
-from labkit import evaluation
-from labkit.figures import lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab09
+from labkit import centroids, evaluation
+from labkit.distances import pairwise_distances
+from labkit.figures import lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab08, lab09
+from labkit.figures.embedding import project
 from labkit.figures.hands import FOLDER, Hand
 from labkit.filters import PADDING_MODES, convolve2d, correlate2d, gaussian_kernel
-from labkit.losses import CenterLoss, barrier
+from labkit.losses import CenterLoss, TripletLoss, barrier, count_triplets
+from labkit.losses.softmax import margin_loss
 
 RANDOM = np.random.default_rng(0)
 HANDS = {hand.module: hand for hand in Hand.__subclasses__()}
@@ -92,7 +96,7 @@ def test_a_hand_fits_a_telephone_and_names_all_that_can_be_grabbed(chromium, mod
 @pytest.mark.parametrize("module", HANDS)
 def test_a_grip_answers_the_pointer_and_the_keys(chromium, module):
     with opened(chromium, HANDS[module]()) as shown:
-        for grip in shown.locator(".grip").all():
+        for grip in shown.locator(".grip:visible").all():
             before, box = state(shown), grip.bounding_box()
             x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
             shown.mouse.move(x, y)
@@ -342,7 +346,7 @@ def test_the_triplet_is_labkits(chromium):
     points = RANDOM.uniform(-2, 2, (200, 3, 2)).tolist()
     points += RANDOM.integers(-1, 2, (100, 3, 2)).astype(float).tolist()  # ties, and points in one place
     cases = [[*p, margin, squared] for p in points for margin in (0.0, 0.4, 1.0) for squared in (False, True)]
-    with opened(chromium, lab04.triplet_playground()) as shown:
+    with opened(chromium, lab04.TripletPlane()) as shown:
         found = pure(shown, "triplet", cases)
     for case, seen in zip(cases, found, strict=True):
         right = lab04.triplet(*case)
@@ -405,7 +409,7 @@ def test_the_race_is_run_by_labkits_optimizers(chromium):
         for rate, momentum in ((0.001, 0.9), (0.01, 0.5), (0.3, 0.0))
     ]
     diverged = 0
-    with opened(chromium, lab03.race()) as shown:
+    with opened(chromium, lab03.Race()) as shown:
         for case, path in zip(cases, pure(shown, "descend", cases), strict=True):
             surface, optimizer, rate, momentum, steps, start = case
             right = lab03.descend(lab03.SURFACES[surface], lab03.RACERS[optimizer](rate, momentum), steps, tuple(start))
@@ -417,7 +421,7 @@ def test_the_race_is_run_by_labkits_optimizers(chromium):
 
 
 def test_the_race_starts_where_one_clicks(chromium):
-    with opened(chromium, lab03.race()) as shown:
+    with opened(chromium, lab03.Race()) as shown:
         box = shown.locator("canvas").bounding_box()
         wait_for_frame(shown, lambda: shown.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.2))
         x, y = state(shown)["start"]
@@ -426,7 +430,7 @@ def test_the_race_starts_where_one_clicks(chromium):
 
 def test_each_surface_of_the_race_has_its_own_start(chromium):
     assert lab03.Race(surface="saddle").start == [1.0, 1e-3]
-    with opened(chromium, lab03.race()) as shown:
+    with opened(chromium, lab03.Race()) as shown:
         for name, surface in reversed(lab03.SURFACES.items()):
             shown.locator("select").select_option(name)
             assert state(shown)["surface"] == name and state(shown)["start"] == pytest.approx(surface.start)
@@ -531,3 +535,143 @@ def test_the_exponential_loss_compares_no_positive_with_a_negative_and_the_tripl
         assert "loss 0.00" in shown.get_by_role("status").inner_text()
         wait_for_frame(shown, lambda: shown.evaluate("model.set('q', 0.4)"))
         assert "Slope over p 1.00, over q −1.00" in shown.get_by_role("status").inner_text()
+
+
+def test_momentums_plane_is_labkits(chromium):
+    cases = RANDOM.uniform(0, [4, 1], (300, 2)).tolist()
+    cases += [[x, alpha] for x in (0.0, 1.0, 2.0, 4.0) for alpha in (0.0, 0.25, 1.0)]
+    with opened(chromium, lab03.MomentumPlane()) as shown:
+        found, behavior = pure(shown, "contraction", cases), pure(shown, "behavior", cases)
+        best = pure(shown, "polyak", [[kappa] for kappa in (1.0, 9.0, 400.0)])
+        rolls = [[*each, 60] for each in RANDOM.uniform([0, 0, 1], [0.02, 1, 90], (100, 3)).tolist()]
+        paths = pure(shown, "roll", rolls)
+    x, alpha = np.transpose(cases)
+    right = lab03.contraction(x, alpha)
+    assert np.allclose(found, right, rtol=0, atol=1e-12)
+    assert ((np.array(behavior) == "diverges") == (right >= 1)).all()
+    assert {*behavior} == {"diverges", "swings", "monotone"}
+    assert best == [[1, 0], [0.25, 0.25], [pytest.approx(4 / 21**2), pytest.approx((19 / 21) ** 2)]]
+    for (rate, alpha, kappa, steps), path in zip(rolls, paths, strict=True):
+        racer = lab03.RACERS["momentum"](rate, alpha)
+        assert np.allclose(path, lab03.descend(lab03.bowl((1.0, kappa)), racer, steps), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mining", ["all", "hard", "semihard"])
+def test_the_batch_is_labkits(chromium, mining):
+    labels = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    apart = RANDOM.uniform(-2, 2, (100, 9, 2)).tolist()
+    ties = RANDOM.integers(-1, 2, (60, 9, 2)).astype(float).tolist()  # equal distances, and points in one place
+    sizes = ([0, 1], [0, 0], [0, 0, 1], [0, 1, 1, 1, 2])  # without a triplet, and with few
+    small = [(RANDOM.uniform(-2, 2, (len(few), 2)).tolist(), few) for few in sizes for _ in range(10)]
+    cases = [[points, few, mining, margin] for points, few in small for margin in (0.0, 0.4)]
+    cases += [[points, labels, mining, margin] for points in apart + ties for margin in (0.0, 0.4, 2.0)]
+    with opened(chromium, lab04.Batch()) as shown:
+        found = pure(shown, "batch", cases)
+    for (places, few, _, margin), seen in zip(cases, found, strict=True):
+        points = torch.tensor(places, dtype=torch.float64, requires_grad=True)
+        given = torch.tensor(few)
+        loss, kinds = TripletLoss(margin, mining)(points, given), count_triplets(points, given, margin)
+        assert seen["loss"] == pytest.approx(loss.item(), abs=1e-9)
+        assert seen["kinds"] == {"easy": kinds.easy, "semihard": kinds.semihard, "hard": kinds.hard}
+        if places in ties and mining != "all":
+            continue  # which of two equally far points is taken is open
+        (gradients,) = torch.autograd.grad(loss, points)
+        assert np.allclose(seen["gradients"], gradients, rtol=0, atol=1e-9)
+        distances = pairwise_distances(points).detach().requires_grad_()
+        (weights,) = torch.autograd.grad(TripletLoss(margin, mining).of_distances(distances, given), distances)
+        assert np.allclose(seen["weights"], weights, rtol=0, atol=1e-9)
+
+
+def test_the_charges_are_labkits(chromium):
+    sizes = [(count, dim) for count in (2, 3, 5, 12) for dim in (2, 3)]
+    points = [RANDOM.normal(size=size).tolist() for size in sizes for _ in range(30)]
+    turned = [[p, *RANDOM.uniform(-180, 180, 2)] for p in RANDOM.normal(size=(200, 3)).tolist()]
+    flights = [[*size, how, seed] for size in sizes for how in ((False, 0.0), (True, 0.5)) for seed in range(12)]
+    starts = [centroids.charge_simulation(count, dim, 0, seed)[0].tolist() for count, dim, _, seed in flights]
+    close = [[[1.0, 0.0], [math.cos(1e-3), math.sin(1e-3)]], [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    with opened(chromium, lab08.Charges()) as shown:
+        energies, cosines = (pure(shown, name, [[p] for p in points]) for name in ("energy", "cosines"))
+        seen = pure(shown, "project", turned)
+        lifted = pure(shown, "lift", [[flat, turn, lean] for flat, (_, turn, lean) in zip(seen, turned, strict=True)])
+        states = [[start, np.zeros_like(start).tolist()] for start in starts]
+        for _ in range(4):  # near collisions magnify what rounding has changed: no longer flights
+            arguments = [[*state, *how] for state, (_, _, how, _) in zip(states, flights, strict=True)]
+            states = pure(shown, "step", arguments)
+        pushed = pure(shown, "step", [[p, np.zeros_like(p).tolist(), True, 0.0] for p in close])
+    for p, energy, all_cosines in zip(points, energies, cosines, strict=True):
+        assert energy == pytest.approx(centroids.energy(torch.tensor(p, dtype=torch.float64)).item(), rel=1e-12)
+        assert np.allclose(all_cosines, lab08.cosines_of(p), rtol=0, atol=1e-12)
+    for (p, turn, lean), at, back in zip(turned, seen, lifted, strict=True):
+        (flat,), (near,) = project([p], turn, lean)
+        assert np.allclose(at, [*flat, near], rtol=0, atol=1e-12) and np.allclose(back, p, rtol=0, atol=1e-12)
+    for (state, _), (count, dim, how, seed) in zip(states, flights, strict=True):
+        right = centroids.charge_simulation(count, dim, 4, seed, *how)[-1]
+        assert np.allclose(state, right, rtol=0, atol=1e-9)
+    for p, (_, velocities) in zip(close, pushed, strict=True):
+        unit = torch.tensor(p, dtype=torch.float64)
+        right = centroids.RATE * centroids._tangential(centroids._repulsion(unit), unit)
+        assert np.allclose(velocities, right, rtol=0, atol=1e-9)
+
+
+def test_the_margins_are_labkits(chromium):
+    cases = [
+        [rule, RANDOM.uniform(-180, 180, count).tolist(), *RANDOM.uniform([-180, 0], [180, most])]
+        for rule, most in {"softmax": 1, "AM-Softmax": 1, "ArcFace": 1.5}.items()
+        for count in (2, 3, 10)
+        for _ in range(40)
+    ]
+    cases += [
+        ["L-, A-Softmax", RANDOM.uniform(-180, 180, count).tolist(), RANDOM.uniform(-180, 180), times]
+        for times in (1, 2, 3, 4)
+        for count in (2, 3, 10)
+        for _ in range(20)
+    ]
+    cases += [[rule, [90.0, 30.0], 90.0 + turn, 1] for rule in ("softmax", "AM-Softmax") for turn in (0, 180)]
+    cosines = [1.0, -1.0, 0.0, *RANDOM.uniform(-1, 1, 20)]
+    targets = [[rule, cosine, margin] for rule, _, _, margin in cases for cosine in cosines]
+    with opened(chromium, lab08.Margins()) as shown:
+        found = pure(shown, "target", targets)
+        losses, winners = pure(shown, "loss", [[*case, 15.0] for case in cases]), pure(shown, "winner", cases)
+
+    def rule_of(name, margin):
+        rules = lab08.margin_rules(*[margin] * 3)
+        return next(rule for long, rule in rules.items() if long.startswith(name))
+
+    for (name, cosine, margin), seen in zip(targets, found, strict=True):
+        right = rule_of(name, margin)(torch.tensor(cosine, dtype=torch.float64)).item()
+        assert seen == pytest.approx(right, abs=1e-9), (name, cosine, margin)
+    own = torch.tensor([0])
+    for (name, rows, point, margin), loss, winner in zip(cases, losses, winners, strict=True):
+        rule = rule_of(name, margin)
+        angles = torch.deg2rad(torch.tensor([rows], dtype=torch.float64) - point)
+        assert loss == pytest.approx(margin_loss(rule, 15.0, angles.cos(), own).item(), abs=1e-9)
+        directions = lab08._direction([point]), lab08._direction(rows)
+        assert winner == lab08._regions(rule, *directions)[0], (name, rows, point, margin)
+    assert len({*winners}) > 5 and 0 in winners
+
+
+def test_the_sphere_turns_under_the_pointer_and_its_charges_stay(chromium):
+    points = centroids.evenly_distributed(4, 3, seed=0).tolist()
+    with opened(chromium, lab08.Charges(points=points)) as shown:
+        box = shown.locator("canvas").bounding_box()
+        x, y = box["x"] + box["width"] * 0.24, box["y"] + box["height"] * 0.45
+        shown.mouse.move(x, y)
+        shown.mouse.down()
+        wait_for_frame(shown, lambda: shown.mouse.move(x + 40, y + 20))
+        shown.mouse.up()
+        shown.mouse.move(x, y)
+        after = state(shown)
+    assert after["turn"] > 5 and after["lean"] > 25 and after["points"] == points
+
+
+def test_charges_run_to_the_even_distribution(chromium):
+    with opened(chromium, lab08.Charges()) as shown:
+        shown.get_by_role("button", name="Let them run").click()
+        shown.wait_for_function("document.querySelector('.said').textContent.includes('smallest angle 72.0°')")
+
+
+def test_a_batch_runs_until_its_loss_is_zero(chromium):
+    with opened(chromium, lab04.Batch(margin=0.2)) as shown:
+        shown.get_by_role("button", name="Let it run").click()
+        shown.wait_for_function("document.querySelector('.said').textContent.includes('loss 0.000')")
+        shown.get_by_role("button", name="Let it run", exact=True).wait_for()  # it has stopped by itself
