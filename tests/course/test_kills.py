@@ -20,7 +20,8 @@ from small_lab import SOLUTIONS, make_lab, submission
 from course import classroom, grading, handout, notebooks
 from course.cli import main
 from experiments import golden, records, report
-from tools import bench, map as mapping
+from tools import bench
+from tools import map as mapping
 from tools.breaks import __main__ as breaks
 
 resource = pytest.importorskip("resource", reason="limits of files")
