@@ -5,9 +5,7 @@ Needs Chromium or Chrome (docs/setup.md says how to get it). Without one these t
 LABKIT_BROWSER_NOTEBOOK names another notebook to test.
 """
 
-import importlib
 import os
-import pkgutil
 import re
 import string
 import time
@@ -30,13 +28,11 @@ from browser import (
     guarded_page,
     launched_chromium,
 )
-from deck import SHOWN, SIZES, WALK, all_labs
+from deck import HANDS, SHOWN, SIZES, WALK, all_labs, hands_notebook
 from small_lab import SOLUTIONS, submission
 from small_lab import cell as cell_of
 
 from course.notebooks import labs
-from labkit import figures
-from labkit.figures.hands import Hand
 
 LAB = Path(__file__).parents[2] / "notebooks" / "04_siamese_and_triplet.ipynb"
 NOTEBOOK = Path(os.environ.get("LABKIT_BROWSER_NOTEBOOK", LAB))
@@ -104,10 +100,13 @@ def move_slider(cell):
     """Move the first slider of a cell by keyboard; True as soon as the cell's picture has changed."""
     page, image, handle = cell.page, cell.locator("img.widget-image").first, cell.locator(".noUi-handle").first
     handle.scroll_into_view_if_needed()
+    assert handle.get_attribute("aria-label") and image.get_attribute("alt")
     before = wait_for(lambda: image.evaluate(PIXELS), "the first picture")
     at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     handle.focus()
     page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+    shown = cell.locator(".widget-readout").first
+    wait_for(lambda: handle.get_attribute("aria-valuetext") == shown.inner_text(), "the value as it is shown")
     return wait_for(lambda: image.evaluate(PIXELS) not in (None, before), "another picture")
 
 
@@ -144,12 +143,6 @@ def test_all_cells_run_without_an_error(page):
     cells = page.evaluate(CODE_CELLS)
     assert cells and all(cell["count"] for cell in cells)
     assert [cell for cell in cells if cell["errors"]] == []
-
-
-def test_a_slider_moved_by_keyboard_changes_its_picture(page):
-    widgets = page.locator(".jp-CodeCell").filter(has=page.locator(".noUi-handle")).filter(has=page.locator("img"))
-    assert widgets.count(), "the notebook shows no slider with a picture"
-    assert all(move_slider(cell) for cell in widgets.all())
 
 
 def test_a_hand_answers_the_pointer_and_the_keys(page):
@@ -209,44 +202,33 @@ def test_slides_run_cells_and_their_pictures_answer(chromium, copy, tmp_path):
     with Server("present", copy, tmp_path) as server, guarded_page(chromium) as page:
         open_notebook(page, server)
         page.wait_for_function("document.body.dataset.jpDeckMode === 'presenting'")
-        for move, what in ((drag_grip, ".hand .grip"), (move_slider, ".noUi-handle")):
-            cell = walk_to(page, what)
-            slide = page.evaluate(ACTIVE)
-            assert move(cell)
-            assert page.evaluate(ACTIVE) == slide, "the arrow key moved what has the focus, not the slide"
+        cell = walk_to(page, ".hand .grip")
+        slide = page.evaluate(ACTIVE)
+        assert drag_grip(cell)
+        assert page.evaluate(ACTIVE) == slide, "the arrow key moved what has the focus, not the slide"
         assert page.problems == []
     assert copy.read_bytes() == before, "the notebook itself is left alone"
 
 
-# A slide for each hand, and one with code that need not be seen: what all keys are tried on.
-HAND = """import importlib
-from labkit.figures.hands import Hand
-importlib.import_module("{place}")
-next(hand for hand in Hand.__subclasses__() if hand.module == "{module}")()"""
+# A picture whose code need not be seen.
 PICTURE = """from labkit import figures
 from IPython.display import Markdown, display
 figures.show(figures.bars({"a": 1}, "height"), alt="One bar. It is one high.")"""
 
 
+SLIDER = """from labkit.figures.live import live
+live(lambda height: figures.bars({"a": height}, "height"), "One bar.", height=(0.0, 1.0, 0.9))"""
+
+
 @pytest.fixture(scope="module")
 def deck(chromium, tmp_path_factory):
     """A notebook with all hands, open as slides and run: the page, and the notebook's path."""
-    for module in pkgutil.iter_modules(figures.__path__):
-        if module.name.startswith("lab"):
-            importlib.import_module(f"labkit.figures.{module.name}")
     cells = [("markdown", "# Hands", "slide"), ("code", "hidden = 1", "skip")]
     cells += [("markdown", "## A picture\n\nIts sentence.", "slide"), ("code", PICTURE, "fragment")]
     cells += [("markdown", "**Ask** first.", "notes"), ("code", "hidden + 1", "subslide")]
-    for hand in Hand.__subclasses__():
-        if hand.module:
-            cells.append(("markdown", f"### {hand.module}\n\nDrag a point, and look at what follows it.", "slide"))
-            cells.append(("code", HAND.format(place=hand.__module__, module=hand.module), "fragment"))
-    made = [getattr(nbformat.v4, f"new_{kind}_cell")(source) for kind, source, _ in cells]
-    for cell, (_, _, slide) in zip(made, cells, strict=True):
-        cell.metadata["slideshow"] = {"slide_type": slide}
+    cells += [("markdown", "## A slider\n\nMove it.", "slide"), ("code", SLIDER, "fragment")]
     folder = tmp_path_factory.mktemp("deck")
-    path = folder / "hands.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    path = hands_notebook(folder / "hands.ipynb", cells)
     (folder / "server").mkdir()
     with Server("present", path, folder / "server") as server, guarded_page(chromium, *SIZES[0]) as page:
         open_notebook(page, server)
@@ -371,11 +353,21 @@ def misfits(steps):
     return faults + sorted({picture for step in steps for picture in step["pictures"]} - told)
 
 
+def test_a_slider_answers_the_keyboard_and_says_its_name_and_value(deck):
+    page, _ = deck
+    cell = page.locator(".jp-CodeCell").filter(has=page.locator(".noUi-handle"))
+    index = page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.findIndex(c => c.node.querySelector('.noUi-handle'))")
+    page.evaluate(f"slides.go({index})")
+    assert move_slider(cell)
+    assert grave_faults(page, ".jp-mod-active .jp-OutputArea .widget-box") == []
+    assert page.evaluate(ACTIVE) == index
+
+
 def test_every_hand_answers_on_a_slide_and_axe_finds_nothing_serious(deck):
     page, _ = deck
     hands = page.locator(".jp-CodeCell").filter(has=page.locator(".hand"))
     indices = page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.flatMap((c, i) => c.node.querySelector('.hand') ? [i] : [])")
-    assert len(indices) == hands.count() == len([hand for hand in Hand.__subclasses__() if hand.module])
+    assert len(indices) == hands.count() == len(HANDS)
     for index in indices:
         page.evaluate(f"slides.go({index})")
         shown = page.locator(".jp-CodeCell.jp-mod-active").filter(has=page.locator(".hand"))
@@ -392,7 +384,7 @@ def test_every_hand_answers_on_a_slide_and_axe_finds_nothing_serious(deck):
 
 
 def test_escape_leaves_the_slides_and_the_notebook_is_as_ever(deck):
-    page, path = deck
+    page, _ = deck
     page.evaluate("slides.go(slides.steps[0])")
     page.keyboard.press("Escape")
     page.wait_for_function("!document.body.dataset.jpDeckMode && !document.querySelector('.slides-bar')")

@@ -1,11 +1,25 @@
-"""All labs as slides in one JupyterLab, stepped through and measured in the page itself."""
+"""Slides to measure: all labs in one JupyterLab, stepped through in the page itself; a notebook with all hands."""
 
+import importlib
+import pkgutil
 from contextlib import contextmanager
 
+import nbformat
 from browser import OPENED, Server, guarded_page
 
 from course import presenting
 from course.notebooks import labs
+from labkit import figures
+from labkit.figures.hands import Hand
+
+for _module in pkgutil.iter_modules(figures.__path__):
+    if _module.name.startswith("lab"):
+        importlib.import_module(f"labkit.figures.{_module.name}")
+HANDS = {hand.module: hand for hand in Hand.__subclasses__() if hand.module}
+HAND = """import importlib
+from labkit.figures.hands import Hand
+importlib.import_module("{place}")
+next(hand for hand in Hand.__subclasses__() if hand.module == "{module}")()"""
 
 SIZES = ((1280, 720), (1920, 1080), (1024, 768))
 SHOWN = "document.body.dataset.jpDeckMode === 'presenting' && window.slides?.fitted"
@@ -35,6 +49,19 @@ WALK = """async () => {
     }
     return steps;
 }"""
+
+
+def hands_notebook(path, first=()):
+    """Write a notebook with a slide for each hand behind the cells `first`, (kind, source, slide); return its path."""
+    cells = list(first)
+    for module, hand in HANDS.items():
+        cells.append(("markdown", f"### {module}\n\nDrag a point, and look at what follows it.", "slide"))
+        cells.append(("code", HAND.format(place=hand.__module__, module=module), "fragment"))
+    made = [getattr(nbformat.v4, f"new_{kind}_cell")(source) for kind, source, _ in cells]
+    for cell, (_, _, slide) in zip(made, cells, strict=True):
+        cell.metadata["slideshow"] = {"slide_type": slide}
+    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    return path
 
 
 @contextmanager

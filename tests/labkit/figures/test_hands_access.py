@@ -3,24 +3,15 @@
 Generic over Hand.__subclasses__(): a new hand is held to it without a word here. Needs Chromium, as test_hands does.
 """
 
-import importlib
 import json
 import os
-import pkgutil
 from contextlib import contextmanager
 
 import pytest
 from access import grave_faults
 from browser import find_chromium, guarded_page, launched_chromium
+from deck import HANDS
 from hand_page import page
-
-from labkit import figures
-from labkit.figures.hands import Hand
-
-for _module in pkgutil.iter_modules(figures.__path__):
-    if _module.name.startswith("lab"):
-        importlib.import_module(f"labkit.figures.{_module.name}")
-HANDS = {hand.module: hand for hand in Hand.__subclasses__() if hand.module}
 
 OUTLINE = """() => { const s = getComputedStyle(document.activeElement);
     return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2 ? s.outlineColor : null; }"""
