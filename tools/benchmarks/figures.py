@@ -143,14 +143,14 @@ def pace() -> list[dict]:
     return rows
 
 
-def slides() -> list[dict]:
+def slides(sizes=SIZES) -> list[dict]:
     """A row for each lab and size: steps, how many leave the screen, and how small the type gets."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, launched_chromium(find_chromium()) as chromium:
         with all_labs(chromium, Path(folder)) as (page, open_lab):
             for lab in labs():
                 open_lab(lab)
-                for width, height in SIZES:
+                for width, height in sizes:
                     page.set_viewport_size({"width": width, "height": height})
                     page.wait_for_function(f"slides.fitted?.startsWith('{width},{height}')")
                     steps = page.evaluate(WALK)

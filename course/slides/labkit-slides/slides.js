@@ -184,8 +184,9 @@ class Slides {
     const fits = (zoom) => {
       cells.forEach((cell) => { cell.node.style.zoom = zoom; cell.toggleClass("slides-past", !shown.includes(cell)); });
       const boxes = shown.map((cell) => cell.node.getBoundingClientRect());
-      return Math.max(...boxes.map((box) => box.bottom)) - Math.min(...boxes.map((box) => box.top)) <= innerHeight - below - 12
-        && shown.every((cell) => [cell.node, ...cell.node.querySelectorAll(".jp-OutputArea-output:not(.slides-words), .jp-MarkdownOutput, pre, .cm-scroller")]
+      const parts = ".jp-OutputArea-output:not(.slides-words), .jp-MarkdownOutput, pre, .cm-scroller";
+      return Math.max(...boxes.map((box) => box.bottom)) <= innerHeight - below && Math.min(...boxes.map((box) => box.top)) >= 0
+        && shown.every((cell) => [cell.node, ...cell.node.querySelectorAll(parts)]
           .every((one) => one.scrollWidth <= one.clientWidth + 1));
     };
     const largest = () => {
@@ -195,6 +196,7 @@ class Slides {
       return low;
     };
     sheet.classList.remove("slides-beside");
+    this.notebook.outerNode.scrollTop = 0;
     while (older.length && !fits(READABLE * unit)) { const gone = older.shift(); shown = shown.filter((cell) => cell !== gone); }
     let zoom = largest();
     const picture = shown.filter(pictures);
