@@ -77,7 +77,7 @@ def all_labs(chromium, folder):
 
             def open_lab(lab):
                 if page.url == "about:blank":
-                    page.goto(server.address)
+                    page.goto(f"{server.url}/lab/tree/{lab.name}?token={server.token}")
                     page.wait_for_function(OPENED)
                 else:  # within the same page, which is quicker; what was open is closed
                     page.evaluate(SWITCH, lab.name)
