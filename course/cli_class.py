@@ -52,9 +52,10 @@ def student(labs, out, force, nbgrader):
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to make. Default: build/site.")
 def site(out):
-    """Make the course's website: all labs as executed, the papers' tables, labkit's functions.
+    """Make the course's website, to be read without Python.
 
-    It needs no network, neither to be made nor to be read, and can be opened as a file or put on any web server.
+    It shows all labs as executed, the papers' tables and labkit's functions. It needs no network, neither to be made nor
+    to be read, and can be opened as a file or put on any web server.
     """
     from course import site as building
 
