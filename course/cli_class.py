@@ -54,8 +54,8 @@ def student(labs, out, force, nbgrader):
 def site(out):
     """Make the course's website, to be read without Python.
 
-    It shows all labs as executed, the papers' tables and labkit's functions. It needs no network, neither to be made nor
-    to be read, and can be opened as a file or put on any web server.
+    It shows all labs as executed, the papers' tables and labkit's functions. Neither to make it nor to
+    read it needs a network; it can be opened as a file or put on any web server.
     """
     from course import site as building
 
