@@ -85,7 +85,8 @@ def measured(extra):
         shutil.copy(records, extra / "downloads" / records.name)
         text += f'\n## {title}\n\n<a href="../downloads/{records.name}" download>The records</a> of every run'
         using = [lab for lab, notebook in texts.items() if f'\\"{name}\\"' in notebook]
-        text += "".join(f"; what they mean: [lab {lab.stem[:2]}](../notebooks/{lab.name})" for lab in using) + "\n"
+        meaning = ", ".join(f"[lab {lab.stem[:2]}](../notebooks/{lab.name})" for lab in using)
+        text += f"; what they mean: {meaning}\n" if using else "\n"
         for result in found:
             text += f"\n{report.markdown(result)}\n"
     return text
