@@ -112,7 +112,7 @@ def test_solutions_are_folded_and_no_search_finds_them(pages, site):
         here = index["docnames"].index(f"notebooks/{lab.stem}")
         found = {stem: index["terms"].get(stem, index["titleterms"].get(stem, [])) for stem in stems}
         assert not [stem for stem, places in found.items() if here in ([places] if isinstance(places, int) else places)]
-    assert tried > 100
+    assert tried > 20  # words that a solution has and the rest of its page has not
 
 
 def test_no_page_says_what_is_for_instructors_and_every_bar_has_ended(pages):
