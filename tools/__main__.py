@@ -1,6 +1,7 @@
 """`python -m tools COMMAND`: what developers of the course use and students need not see."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -42,6 +43,28 @@ def bench(names):
 
 
 main.add_command(breaks, "breaks")
+
+
+@main.command()
+@click.option("--device", default="cuda", show_default=True, help="cuda or cuda:1; cpu to see that it works.")
+@click.option("--tiny", is_flag=True, help="Little of everything.")
+@click.option("--record", type=click.Path(path_type=Path), help="Default: data/measured/gpu.json; on a CPU build/.")
+def gpu(device, tiny, record):
+    """Try everything that needs a GPU, in at most eight minutes: `labkit doctor --gpu`."""
+    import torch
+
+    from tools import gpu as trying
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise click.ClickException("there is no GPU that torch can use; `labkit doctor` says more")
+    record = record or (trying.RECORD if device.startswith("cuda") else trying.ROOT / "build" / "gpu.json")
+    parts = {}
+    for name, found in trying.measure(device, tiny):
+        parts[name] = found
+        click.echo(trying.line(name, found))
+        trying.record(parts, device, record)
+    click.echo(f"written: {record}")
+    sys.exit(0 if all(trying.is_sound(name, found) for name, found in parts.items()) else 1)
 
 
 @main.command("map")
