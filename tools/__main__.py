@@ -106,6 +106,15 @@ def mutants(modules, sample, seed, processes):
 
 
 @main.command()
+def anywhere():
+    """Write the labs' first cell and their links to Colab, Kaggle and Binder again, from pyproject.toml's address."""
+    from tools import anywhere as way
+
+    for path in way.write():
+        click.echo(f"written: {path}")
+
+
+@main.command()
 def picture():
     """Draw README's picture again, from a run of README's lines: docs/embedding.png."""
     from tools import picture as drawing
