@@ -64,7 +64,7 @@ def gpu(device, tiny, record):
         click.echo(trying.line(name, found))
         trying.record(parts, device, record)
     click.echo(f"written: {record}")
-    sys.exit(0 if all(trying.is_sound(name, found) for name, found in parts.items()) else 1)
+    sys.exit(0 if all(trying.is_sound(name, found, tiny) for name, found in parts.items()) else 1)
 
 
 @main.command("map")
