@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -47,6 +48,28 @@ def bench(names):
 main.add_command(breaks, "breaks")
 
 
+@main.command()
+@click.option("--device", default="cuda", show_default=True, help="cuda or cuda:1; cpu to see that it works.")
+@click.option("--tiny", is_flag=True, help="Little of everything.")
+@click.option("--record", type=click.Path(path_type=Path), help="Default: data/measured/gpu.json; on a CPU build/.")
+def gpu(device, tiny, record):
+    """Try everything that needs a GPU, in at most eight minutes: `labkit doctor --gpu`."""
+    import torch
+
+    from tools import gpu as trying
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise click.ClickException("there is no GPU that torch can use; `labkit doctor` says more")
+    record = record or (trying.RECORD if device.startswith("cuda") else trying.ROOT / "build" / "gpu.json")
+    parts = {}
+    for name, found in trying.measure(device, tiny):
+        parts[name] = found
+        click.echo(trying.line(name, found))
+        trying.record(parts, device, record)
+    click.echo(f"written: {record}")
+    sys.exit(0 if all(trying.is_sound(name, found, tiny) for name, found in parts.items()) else 1)
+
+
 @main.command("map")
 def write_map():
     """Count the lines of each lab's code again, in README.md and in labkit's docstring."""
@@ -83,6 +106,15 @@ def mutants(modules, sample, seed, processes):
     if sample:
         click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
     sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
+
+
+@main.command()
+def anywhere():
+    """Write the labs' first cell and their links to Colab, Kaggle and Binder again, from pyproject.toml's address."""
+    from tools import anywhere as way
+
+    for path in way.write():
+        click.echo(f"written: {path}")
 
 
 @main.command()
