@@ -10,7 +10,7 @@ python lab.py grade PLACE ..   score filled-in notebooks, or folders of them
 python lab.py site             make the course's website in build/site, to read without Python
 python lab.py bench            measure speed against the libraries people use
 python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
-python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes a lab)   [--jobs N, --list]
+python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes per lab)   [--jobs N, --list]
 python lab.py doctor           look for what is wrong with this machine, and say how to mend it
 python lab.py ...              anything else goes to labkit; `python lab.py help` lists what it knows
 """

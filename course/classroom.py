@@ -245,7 +245,7 @@ def _aligned(rows):
 
 
 def write_csv(results, path):
-    """Write one row a student: points of each exercise, of each lab, of all; empty where nothing was handed in."""
+    """Write one row per student: points of each exercise, of each lab, of all; empty where nothing was handed in."""
     by_lab = defaultdict(list)
     for one, result in results:
         if "lab" in result:

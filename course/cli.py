@@ -102,7 +102,7 @@ def run_lab(lab, values, out):
         labkit lab 04 -p DATASET mnist -p EPOCHS 10 --out build/04_mnist.ipynb
 
     The parameters are those of the lab's cell tagged `parameters`; a wrong name lists them. The lab in the course
-    stays as it is: an executed copy is written. All processor threads, and the GPU if there is one, are used.
+    stays as it is; the command writes an executed copy, and uses all processor threads and the GPU if there is one.
     """
     from course import notebooks, running
 
@@ -116,13 +116,13 @@ def run_lab(lab, values, out):
 
 @main.group(cls=Commands)
 def data():
-    """Datasets: which are there, and fetching more."""
+    """List the datasets, and fetch more of them."""
 
 
 @data.command("list")
 @click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
 def list_datasets(root):
-    """List the datasets, and which of them are there."""
+    """List the datasets, and say which of them are there."""
     from labkit.data import available, data_folder, names
 
     click.echo(f"in {data_folder(root)}:")
@@ -149,14 +149,14 @@ def get_dataset(name, root):
 
 
 @main.command()
-@click.option("--gpu", is_flag=True, help="Try the GPU instead, in eight minutes: tests, speed, training. One record.")
+@click.option("--gpu", is_flag=True, help="Test, time and train on the GPU instead, in eight minutes; writes a record.")
 @click.option("--device", default="cuda", hidden=True)
 @click.option("--tiny", is_flag=True, hidden=True)
 @click.option("--record", type=click.Path(path_type=Path), hidden=True)
 def doctor(gpu, device, tiny, record):
-    """Look for what is wrong with this machine, and how to mend it.
+    """Look for what is wrong with this machine, and say how to repair it.
 
-    Ends with status 1 when something is broken; notes do not count.
+    The status is 1 when something is broken; notes do not count.
     """
     from course.doctor import examine, try_gpu
 
@@ -194,7 +194,7 @@ def _listed(context, parameter, text):
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--devices", type=click.IntRange(1), help="Processes for each run, each with its GPU.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs side by side.")
-@click.option("--minutes", type=float, help="Start no run any more after so many minutes.")
+@click.option("--minutes", type=float, help="Start no new run after this many minutes.")
 @click.option("--root", type=click.Path(path_type=Path), help="The data folder. Default: LABKIT_DATA, then data/cache.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where records lie. Default: data/measured.")
 @click.option("--again", is_flag=True, help="Move records that do not fit aside and measure anew.")

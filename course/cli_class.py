@@ -17,7 +17,7 @@ from course.cli import PORT, labs_named, main
 def present(lab, port, no_browser):
     """Open a LAB as live slides, with working cells and widgets.
 
-    No network is needed. The slides are a copy: what is changed before the audience is not kept.
+    No network is needed. The slides are a copy: what you change before the audience is not kept.
     """
     from course import notebooks, presenting
 
@@ -42,7 +42,7 @@ def student(labs, out, force, nbgrader):
     for one in written:
         if one.state == "kept":
             beside = f"the new version: {one.beside}" if one.beside else "there is no newer version"
-            click.echo(f"kept, for it has been changed: {one.path} ({beside}; --force moves it aside)", err=True)
+            click.echo(f"kept, because it has been changed: {one.path} ({beside}; --force moves it aside)", err=True)
         else:
             aside = f" (what was there: {one.beside})" if one.beside else ""
             click.echo(f"{'as it was' if one.state == 'as it was' else 'written'}: {one.path}{aside}")
@@ -86,12 +86,12 @@ def handout(labs, out):
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--lab", help="The lab that they answer. Default: what the files say.")
 @click.option("--jobs", type=click.IntRange(1), help="Submissions at a time. Default: processor cores, at most 4.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a table, one row a student.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a table with one row per student.")
 @click.option("--feedback", type=click.Path(path_type=Path), help="Write a page for each submission to this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
 @click.option("--again", is_flag=True, help="Run what has been graded before once more.")
-@click.option("--cell-seconds", default=60, show_default=True, help="A cell that takes longer is stopped.")
-@click.option("--seconds", default=600, show_default=True, help="A notebook that takes longer is stopped.")
+@click.option("--cell-seconds", default=60, show_default=True, help="Stop a cell that takes longer.")
+@click.option("--seconds", default=600, show_default=True, help="Stop a notebook that takes longer.")
 def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, seconds):
     """Run filled-in notebooks, or folders of them, and print scores.
 
@@ -101,12 +101,12 @@ def grade(paths, lab, jobs, csv_file, feedback, as_json, again, cell_seconds, se
     \b
     SUBMISSIONS ARE PROGRAMS BY OTHER PEOPLE. They run here with your rights, with limits and in folders of their
     own. On Linux they are confined where the system allows it; a line says whether they are. SECURITY.md says what
-    that keeps out. Where it does not, grade in a container.
+    that keeps out. Where they are not confined, grade in a container.
 
-    Folders may be nested in any way; students are told apart by folders, or by the files' names. Results are kept in
-    build/grades.jsonl as they come: the same command goes on where it was stopped, and runs only what is new.
+    Folders may be nested in any way; students are told apart by folders, or by the files' names. The command keeps
+    results in build/grades.jsonl: started again, it goes on where it was stopped, and runs only what is new.
 
-    Checks are put back from the course before they run, so that an edited or deleted check counts all the same. A
+    Checks come from the course, so that an edited or deleted check counts all the same. A
     cell that fails, never ends, or ends the kernel does not stop those after it. Beyond that, nothing is promised
     against cheating.
 

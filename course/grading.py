@@ -82,7 +82,7 @@ class Grade:
 def read_submission(path):
     """The code of a submission: a notebook of code cells that hold a source and where it comes from, nothing else.
 
-    Raises ValueError, in one sentence with the file, for what is no notebook. What is not needed may be damaged.
+    Raises ValueError, in one sentence with the file, for what is not a notebook. What is not needed may be damaged.
     """
     try:
         size = path.stat().st_size / 2**20

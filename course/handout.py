@@ -146,7 +146,7 @@ def _refuse_what_is_used(out):
     try:
         known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ValueError(f"out: {out} is there and is no hand-out; move it, or name another folder") from None
+        raise ValueError(f"out: {out} is there and is not a hand-out; move it, or name another folder") from None
     now = _hashes(out)
     del now[MANIFEST]
     changed = [name for name, value in now.items() if known.get(name) != value]

@@ -146,7 +146,7 @@ class Nursery:
     """Where kernels come from; at its end, none is left.
 
     modules   imported before the first kernel starts, where kernels are forked
-    hidden    folders that no kernel shall see, where kernels can be confined
+    hidden    folders that no kernel may see, where kernels can be confined
 
     confined  whether the last kernel was kept from the network, from other processes and from files (course.confine)
     """

@@ -40,7 +40,7 @@ class Stopped(Exception):
 def parameter_values(notebook, texts):
     """The values that are meant by {parameter: text}, by the type of each parameter's default in the notebook.
 
-    Raises ValueError for a parameter that the lab does not know, and for a text that is no value of its type.
+    Raises ValueError for a parameter that the lab does not know, and for a text that is not a value of its type.
     """
     known = parameters(notebook)
     for name in texts:

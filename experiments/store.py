@@ -70,7 +70,7 @@ def path_of(table: str, size: str, folder: Path | None = None) -> Path:
 def read(path: Path) -> list[dict]:
     """All records of a file; [] where there is none. A last line that a kill has cut short is left out.
 
-    Raises ValueError for any other line that is no record.
+    Raises ValueError for any other line that is not a record.
     """
     if not path.exists():
         return []
@@ -80,7 +80,7 @@ def read(path: Path) -> list[dict]:
         try:
             found.append(json.loads(line))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: is no record ({error}); put the file back as it was") from error
+            raise ValueError(f"{path}, line {number}: is not a record ({error}); restore the file") from error
     return found
 
 

@@ -30,7 +30,7 @@ def evenly_distributed(
         "energy"   the smallest `energy` of charges on the sphere that L-BFGS finds from random starts: the regular
                    polygon in two dimensions, Thomson's problem in three.
     restarts: how many random starts "energy" tries, keeping the best; default 12 for up to 1000 coordinates, else 1.
-    Source: paper 003, section III (the centroids); Hu, Yan, Zhu, Zheng 2021 (arXiv 2105.00401; the simplex).
+    Source: Zhu 2019, section III (the centroids); Hu, Yan, Zhu, Zheng 2021 (arXiv 2105.00401; the simplex).
 
     >>> points = evenly_distributed(3, 2)  # a triangle: all cosines are -½
     >>> (points @ points.T).triu(diagonal=1).sum().round(decimals=4)
@@ -90,7 +90,7 @@ def charge_simulation(
         F_m = Σ_n (u_m - u_n) / max(‖u_m - u_n‖, 0.01)³     repulsion as between charges in three dimensions, in any
         u ← (u + v)/‖u + v‖,  v ← v + 0.01·F_t              F_t: the part of F along the sphere, at the old u
 
-    without friction: after the 200 steps of the authors the charges still move (paper 003, and the authors' CSAE code,
+    without friction: after the 200 steps of the authors the charges still move (Zhu 2019, and the authors' CSAE code,
     which returns √dim times the points).
 
     transport: keep only the part of each velocity along the sphere at the new point; the authors keep all of it.

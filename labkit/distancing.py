@@ -1,4 +1,4 @@
-"""Checkpoint distancing: a hill under the weights that a network should leave behind (lab 09, paper 004).
+"""Checkpoint distancing: a hill under the weights that a network should leave behind (lab 09, the thesis).
 
     h(θ) = s·exp(-D²/(2σ²)),    D² = Σ_j (θ_j - θ_cj)²,    ∇h = -(s/σ²)(θ - θ_c)·exp(-D²/(2σ²))
 
@@ -77,7 +77,7 @@ class DistancePenalty:
     sigma: σ, the width of a hill, above 0, in units of the measure.
     measure: "sum" (default), D² as above, or "mean", D²/N for N weights, so that σ is a root mean square per weight.
     jitter: the hill stands jitter·σ beside the checkpoint, in a random direction, default 0. At the top of a hill its
-        gradient is 0: without jitter, or noise from minibatches, a network at rest there stays for ever.
+        gradient is 0: without jitter, or noise from minibatches, a network at rest there stays forever.
     seed: of those directions, default 0.
     Two ways to use it, which give the same gradient: `loss + penalty(network)` before the backward pass, or
     `penalty.add_gradient(network)` after it, which costs a fraction. Raises ValueError for bad arguments.

@@ -17,7 +17,7 @@ def l2(x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
 
     The zero row has no direction: it stays zero, with gradient 0 (divided by ‖x‖ + 1e-12 it would have one of 1e12). So
     does a row without any normal floating-point number in it (below 1e-38 in float32). Can be differentiated twice.
-    Source: L2-constrained softmax (Ranjan, Castillo, Chellappa 2017), equation 7 of paper 000.
+    Source: L2-constrained softmax (Ranjan, Castillo, Chellappa 2017), equation 7 of Urtans 2020.
 
     >>> l2(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), scale=10)
     tensor([[6., 8.],
@@ -34,7 +34,7 @@ def unit_range(x: torch.Tensor, radius: float = 1.0, grad: str = "true") -> torc
     grad: outside the ball the Jacobian is (radius/‖x‖)(I - x̂x̂ᵀ): nothing pulls a row along its own direction ("true").
         With "detached" the norm counts as a constant, as in the authors' code, and the Jacobian is (radius/‖x‖)·I: not
         the derivative, but it still moves a row in and out.
-    Source: Unit-Range of paper 000, equation 4, where ‖x‖² stands for the norm and the threshold is 1 for every radius.
+    Source: Unit-Range of Urtans 2020, equation 4, where ‖x‖² means the norm and the threshold is 1 for every radius.
 
     >>> unit_range(torch.tensor([[3.0, 4.0], [0.3, 0.4]]))
     tensor([[0.6000, 0.8000],
@@ -51,13 +51,13 @@ def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce
 
     bounce: what ρ does with a length ℓ beyond the radius r.
         "triangle"  turns back at the sphere, passes the center, and turns back at the opposite side (ρ < 0), as the
-                    text of paper 000 says: ℓ up to r, 2r - ℓ up to 3r, ℓ - 4r up to 5r, and so on, with period 4r.
+                    text of Urtans 2020 says: ℓ up to r, 2r - ℓ up to 3r, ℓ - 4r up to 5r, and so on, with period 4r.
         "authors"   their code: with k = ⌊ℓ/r⌋ ≥ 1 it is r - (ℓ - kr) for odd k, minus that for even k. It jumps by r
                     wherever k changes, except at r.
         "limit"     what their experiments ran: 2r - ℓ up to 2r, then 0, where no gradient brings a row back.
     grad: "true" is the Jacobian ρ'x̂x̂ᵀ + (ρ/ℓ)(I - x̂x̂ᵀ), whose singular values are at most 1 for "triangle"; "detached"
         takes ρ/ℓ for a constant, as the authors do: (ρ/ℓ)·I.
-    Source: Unit-Bounce of paper 000, equations 5 and 6, which add a scalar to a vector and mix norm and squared norm.
+    Source: Unit-Bounce of Urtans 2020, equations 5 and 6, which add a scalar to a vector and mix norm and squared norm.
 
     >>> unit_bounce(torch.tensor([[0.5], [1.5], [2.5]])).T  # beyond 2 it comes out on the other side
     tensor([[ 0.5000,  0.5000, -0.5000]])

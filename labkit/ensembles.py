@@ -1,4 +1,4 @@
-"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, paper 004, section 1.2.4)."""
+"""Ensembles: many ways to several networks, and what their mean is worth (lab 09, the thesis, section 1.2.4)."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def probabilities(networks: Sequence[nn.Module], images: Images) -> Tensor:
 
 
 def average(probabilities: Tensor) -> Tensor:
-    """Model averaging: the mean of what k networks give, (k, B, C) -> (B, C). Paper 004, section 1.2.4.
+    """Model averaging: the mean of what k networks give, (k, B, C) -> (B, C). The thesis, section 1.2.4.
 
     >>> average(torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]]))
     tensor([[0.5500, 0.4500]])
@@ -48,7 +48,7 @@ def disagreement(probabilities: Tensor) -> float:
 
 
 def error_moments(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
-    """v and c of equation 1.14 of paper 004: the mean square of an error, and the mean product of two networks' errors.
+    """v and c of equation 1.14 of the thesis: mean square of an error, and mean product of two networks' errors.
 
     An error is the probabilities less 1 at the right class; squares and products are summed over the classes. The mean
     of k networks has the mean squared error v/k + (k-1)/k·c, exactly.
@@ -118,7 +118,7 @@ METHODS = {
     "restarts": "one run, a cosine decay for each member, one network kept at the end of each (SGDR snapshots)",
     "restarts and hills": "the same, with a hill under every network that was kept before",
     "no restarts": "one run at a constant rate after the first decay, networks kept at the same moments",
-    "hills": "the same, with a hill under every network that was kept before (Algorithm 3 of paper 004)",
+    "hills": "the same, with a hill under every network that was kept before (Algorithm 3 of the thesis)",
 }
 
 
@@ -137,7 +137,7 @@ def train_members(
     """The networks of an ensemble, in evaluation mode, trained in `epochs` epochs all together, whatever the method.
 
     method: one of METHODS. make_network: seed -> network whose output is the class scores. images: the training set.
-    batch_size, lr: of SGD with momentum 0.9 and weight decay 2e-3, by default as in paper 004, section 2.2.4.
+    batch_size, lr: of SGD with momentum 0.9 and weight decay 2e-3, by default as in the thesis, section 2.2.4.
     hill: keyword arguments of DistancePenalty, for the methods with hills, which need it.
     Raises ValueError for an unknown method, and for epochs that cannot be shared out equally.
 

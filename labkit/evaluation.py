@@ -23,7 +23,7 @@ QUERIES = 1024  # whose distances from all class means are held at a time
 
 @torch.no_grad()
 def closest_accuracy(query: Tensor, query_labels: Tensor, reference: Tensor, reference_labels: Tensor) -> float:
-    """The share of queries whose nearest class mean is that of their own class (paper 000, "closest accuracy").
+    """The share of queries whose nearest class mean is that of their own class (Urtans 2020, "closest accuracy").
 
     The means come from the reference, as a rule the training set. The paper's code takes them from the set that is
     scored, which flatters the result. Raises ValueError also if a query's class is not in the reference.
@@ -50,7 +50,7 @@ class RangeAccuracy:
 
 @torch.no_grad()
 def range_accuracy(query: Tensor, query_labels: Tensor, reference: Tensor, reference_labels: Tensor) -> RangeAccuracy:
-    """Range accuracy (paper 000): a query is in the range of a class if it is no farther from the class mean than any
+    """Range accuracy (Urtans 2020): a query is in the range of a class if it is no farther from the class mean than any
     reference row of that class (and a millionth, so that rounding does not shut out the farthest row itself).
 
     If the reference is scored itself, as the paper does, soft only tells how much the ranges overlap. Raises ValueError
@@ -245,7 +245,7 @@ def scatter(embeddings: Tensor, labels: Tensor) -> Scatter:
 
         within = Σ_c P_c · mean of (x - μ_c)(x - μ_c)ᵀ over class c        between = Σ_c P_c (μ_c - μ)(μ_c - μ)ᵀ
 
-    Their sum is the covariance of all rows (divided by N). Paper 003, equations 5 and 6, exchanges the two.
+    Their sum is the covariance of all rows (divided by N). Zhu 2019, equations 5 and 6, exchanges the two.
 
     >>> scatter(torch.tensor([[0.0], [2.0], [5.0], [7.0]]), torch.tensor([0, 0, 1, 1]))
     Scatter(within=1.0, between=6.25)

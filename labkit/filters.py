@@ -1,7 +1,7 @@
 """Filtering images by explicit sums: correlation and convolution, Gaussian kernels, integer masks, separable filters.
 
 An image is (H, W), or (C, H, W) with several channels; rows count downward, columns to the right. At one place a kernel
-gives the sum of products of its weights with the pixels under it (paper 002). For each weight, the pixels that it meets
+gives the sum of products of its weights with the pixels under it (lecture). For each weight, the pixels that it meets
 at all places are the image itself, shifted; so the result is a weighted sum of shifted images.
 """
 
@@ -119,7 +119,7 @@ def gaussian_vector(sigma: float, size: int | None = None) -> Tensor:
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
-    """The Gaussian filter of paper 002, exp(-(x² + y²)/2σ²) over its sum: float64 (size, size); see `gaussian_vector`.
+    """The lecture's Gaussian filter, exp(-(x² + y²)/2σ²) over its sum: float64 (size, size); see `gaussian_vector`.
 
     >>> gaussian_kernel(2.0).shape
     torch.Size([13, 13])
@@ -208,7 +208,7 @@ def _mirrored(*quarter: str) -> Tensor:
     return torch.cat([upper, upper[:-1].flip(0)])
 
 
-# The masks that paper 002 prints as samples of a Gaussian, without the sigma. The small one is none at all: along the
+# The masks that the lecture prints as samples of a Gaussian, without the sigma. The small one is none at all: along the
 # middle row each step halves; a Gaussian that falls to a half after one step has fallen to a sixteenth after two.
 PRINTED_7X7 = _mirrored("1 1 2 2", "1 2 2 4", "2 2 4 8", "2 4 8 16")
 

@@ -63,8 +63,8 @@ def initialize(
     scheme: "zeros" or "constant" (`scale`): all units of a layer stay equal, nothing is learned;
         "normal", N(0, scale²); "uniform", U(-scale, scale);
         "glorot_normal", variance gain²·2/(fan_in + fan_out), or "glorot_uniform", the same variance, also
-        called Xavier's (Glorot and Bengio 2010, eq. 16; paper 004, eq. 1.8);
-        "he_normal", variance gain²/fan_in (He and others 2015, eq. 10; paper 002), or "he_uniform", the same variance;
+        called Xavier's (Glorot and Bengio 2010, eq. 16; the thesis, eq. 1.8);
+        "he_normal", variance gain²/fan_in (He and others 2015, eq. 10; lecture), or "he_uniform", the same variance;
         "orthogonal", gain times a random matrix with orthonormal rows or columns (Saxe, McClelland, Ganguli 2014).
     activation: what follows the layers, see `gain`. Default: "relu" for He's schemes, "linear" (gain 1) for the others.
     scale, slope: of "constant", "normal" and "uniform"; of leaky ReLU. Both by default 0.01.

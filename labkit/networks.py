@@ -126,7 +126,7 @@ class SmallResNet(_EmbeddingNetwork):
 
 
 class SignatureNet(_EmbeddingNetwork):
-    """The siamese network's half for signature verification (paper 002), for small images. image_size: at least 8.
+    """The siamese network's half for signature verification (the lecture), for small images. image_size: at least 8.
 
     The lecture lists the parts; their order and the rates of dropout are those of SigNet (Dey et al. 2017). Ours has
     padded convolutions, fewer channels, and a linear embedding: ReLU would keep every embedding inside one orthant.
@@ -153,7 +153,7 @@ class SignatureNet(_EmbeddingNetwork):
 
 
 class MaxOut(nn.Linear):
-    """Features (B, in_features) -> (B, dim): for each output the largest of 16 linear units (the head of paper 000).
+    """Features (B, in_features) -> (B, dim): for each output the largest of 16 linear units (the head of Urtans 2020).
 
     >>> MaxOut(in_features=8, dim=2)(torch.zeros(5, 8)).shape
     torch.Size([5, 2])
@@ -172,8 +172,8 @@ CLASSIFIERS = {"resnet18": "fc", "densenet121": "classifier", "mobilenet_v2": "c
 class Backbone(_EmbeddingNetwork):
     """A network of torchvision with an embedding head instead of its classifier.
 
-    name: "resnet18", "densenet121" (paper 000) or "mobilenet_v2" (paper 004).
-    head: "linear", or "maxout" (paper 000): the largest of 16 linear units for each dimension.
+    name: "resnet18", "densenet121" (Urtans 2020) or "mobilenet_v2" (the thesis).
+    head: "linear", or "maxout" (Urtans 2020): the largest of 16 linear units for each dimension.
     in_channels: 3, or 1: a gray image goes in as three equal channels. One below 32×32 is enlarged to that first.
     Raises ValueError for an unknown name or head. The weights are torchvision's random ones.
 

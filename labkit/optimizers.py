@@ -52,11 +52,11 @@ class _Optimizer(torch.optim.Optimizer):
 
 
 class SGD(_Optimizer):
-    """Gradient descent, with momentum v if `momentum` α is not 0 (papers 002 and 004; Polyak 1964).
+    """Gradient descent, with momentum v if `momentum` α is not 0 (the lecture; the thesis; Polyak 1964).
 
         v ← α·v + g        θ ← θ - η·v
 
-    Papers 002 and 004 keep η inside the velocity, v ← α·v - η·g and θ ← θ + v: the same steps if η is constant.
+    The lecture and the thesis keep η inside the velocity, v ← α·v - η·g and θ ← θ + v: the same steps if η is constant.
 
     momentum: α, at least 0 and below 1, default 0.
     nesterov: step along g + α·v, the gradient's part a step ahead (Sutskever et al. 2013); it needs momentum.
@@ -83,11 +83,11 @@ class SGD(_Optimizer):
 
 
 class RMSProp(_Optimizer):
-    """Steps divided by the root of a running mean v of squared gradients (paper 002; Tieleman and Hinton 2012).
+    """Steps divided by the root of a running mean v of squared gradients (the lecture; Tieleman and Hinton 2012).
 
         v ← ρ·v + (1-ρ)·g²        θ ← θ - η·g / (√v + eps)
 
-    Paper 002 adds eps under the root. v starts at 0, so the first step has length η/√(1-ρ), ten times η by default.
+    The lecture adds eps under the root. v starts at 0, so the first step has length η/√(1-ρ), ten times η by default.
 
     decay: ρ, at least 0 and below 1, default 0.99.
 
@@ -112,7 +112,7 @@ class Adam(_Optimizer):
         v ← β₂·v + (1-β₂)·g²       v̂ = v / (1-β₂ᵗ)        θ ← θ - η·m̂ / (√v̂ + eps)
 
     betas: (β₁, β₂), each at least 0 and below 1, default 0.9 and 0.999.
-    bias_correction: False for m̂ = m and v̂ = v, as in paper 002.
+    bias_correction: False for m̂ = m and v̂ = v, as in the lecture.
     decoupled: True to shrink θ by the factor 1 - η·weight_decay before the step (AdamW: Loshchilov, Hutter 2019),
         instead of adding weight_decay·θ to the gradient.
 
@@ -189,7 +189,7 @@ def _running_means(gradient: Tensor, state: dict, betas: tuple[float, float]) ->
 
 
 def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
-    """The learning rate times `factor` after every `every` steps (paper 004, eq. 1.9): factor^⌊step/every⌋.
+    """The learning rate times `factor` after every `every` steps (the thesis, eq. 1.9): factor^⌊step/every⌋.
 
     every: whole number of steps, at least 1. factor: from 0 to 1, default 0.1.
 
@@ -202,7 +202,7 @@ def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
 
 
 def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
-    """Half a cosine wave from 1 down to `lowest` (paper 004, eq. 1.10): lowest + ½(1-lowest)(1 + cos(π·step/steps)).
+    """Half a cosine wave from 1 down to `lowest` (the thesis, eq. 1.10): lowest + ½(1-lowest)(1 + cos(π·step/steps)).
 
     steps: whole number of steps until `lowest` is reached, at least 1; there it stays (torch's CosineAnnealingLR rises
         again). lowest: the smallest factor, from 0 to 1, default 0.
@@ -216,7 +216,7 @@ def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
 
 
 def warm_restarts(first: int, lowest: float = 0.0) -> Callable[[int], float]:
-    """Cosine decays one after the other, each beginning at 1 again (Loshchilov and Hutter 2017; paper 004, 1.2.3).
+    """Cosine decays one after the other, each beginning at 1 again (Loshchilov and Hutter 2017; the thesis, 1.2.3).
 
     first: steps in a cycle, whole, at least 1. lowest: the smallest factor, from 0 to 1, default 0.
 

@@ -24,7 +24,7 @@ class Answer:
     def check(self, got):
         """Print "✓ name" when the value is right, and raise ExerciseFailed, which says what is wrong, when not.
 
-        got  the value, or a function without parameters that returns it (so that a stub is no error)
+        got  the value, or a function without parameters that returns it (so that a stub is not an error)
         """
         try:
             failure = self._judge(got)

@@ -430,7 +430,7 @@ pooling = Exercise(
         ),
         Mistake(
             "stride left out",
-            "The window moves by one pixel; it shall move by `stride`.",
+            "The window moves by one pixel; it should move by `stride`.",
             "max_pool(image, window, 1)",
             "_cut(max_pool(image, window, 1), image, window, stride)",
         ),

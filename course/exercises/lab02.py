@@ -67,7 +67,7 @@ he = Exercise(
         ),
         Mistake(
             "root of one part only",
-            "The whole fraction stands under the root: n·std² shall be 2/(1 + slope²).",
+            "The whole fraction is under the root: n·std² should be 2/(1 + slope²).",
             "math.sqrt(2 / (1 + slope ** 2)) / fan_in",
             "2 / (1 + slope ** 2) / math.sqrt(fan_in)",
         ),
@@ -250,7 +250,7 @@ sizes = Exercise(
         ),
         Mistake(
             "ReLU makes it larger",
-            "ReLU takes half of the mean square away. The 2 of He's weights makes up for that; it is no part of ReLU.",
+            "ReLU takes half of the mean square away. The 2 of He's weights makes up for that; it is not part of ReLU.",
             "_with_relu(depth, width, std, activation, 2 ** (depth / 2))",
             "_with_relu(depth, width, std, activation, 2.0 ** depth)",
         ),

@@ -249,7 +249,7 @@ batch = Answer(
         256: "Eight times the examples make the error smaller by √8 = 2.8 only.",
         64: "Twice the examples make the error smaller by √2 only.",
         16: "That is how many times as many examples it takes; the number of examples is asked for.",
-        4: "That is how many times smaller the error shall be; the number of examples is asked for.",
+        4: "That is how many times smaller the error should be; the question is how many examples this takes.",
         8: "Fewer examples make the mean noisier.",
         2: "Fewer examples make the mean noisier.",
         500: "Nearly: with 500 examples the error is 0.0506.",
@@ -474,7 +474,7 @@ adam = Exercise(
             partial(_adam, power=torch.abs),
         ),
         Mistake(
-            "gradient in place of the mean",
+            "gradient instead of the mean",
             "The step goes along the corrected mean of the gradients; this goes along the last gradient, as RMSProp "
             "does.",
             _along_the_gradient,

@@ -81,7 +81,7 @@ loss = Exercise(
         ),
         Mistake(
             "norm of the whole batch",
-            "The norm of all entries together is no mean of squared distances: square, add up over each row, then take "
+            "The norm of all entries is not a mean of squared distances: square, add up over each row, then take "
             "the mean.",
             "(embeddings - centers[labels]).norm() / 2",
             "(embeddings - centers[labels]).norm() / (2 * len(labels))",
@@ -386,7 +386,7 @@ scatter = Exercise(
     [
         Mistake(
             "swapped",
-            "The two are the wrong way round, as in paper 003: *within* is around the class means.",
+            "The two are the wrong way round, as in Zhu 2019: *within* is around the class means.",
             "scatters(embeddings, labels)[::-1]",
         ),
         Mistake(
@@ -569,7 +569,7 @@ radius = Exercise(
         ),
         Mistake(
             "inside and outside exchanged",
-            "This costs rows that are inside the ball; those outside shall be pulled in: distance minus radius.",
+            "This costs rows that are inside the ball; those outside should be pulled in: distance minus radius.",
             "(radius - _distance(embeddings, labels, centers)).clamp(min=0).square().mean() / 2",
         ),
         Mistake(
@@ -579,7 +579,7 @@ radius = Exercise(
         ),
         Mistake(
             "radius not subtracted",
-            "The whole distance is squared; only what reaches beyond the radius shall be.",
+            "The whole distance is squared; only what reaches beyond the radius should be.",
             "_distance(embeddings, labels, centers).clamp(min=radius).square().mean() / 2",
             "(_squares(embeddings, labels, centers) * (_distance(embeddings, labels, centers) > radius)).mean() / 2",
         ),

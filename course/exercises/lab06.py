@@ -446,7 +446,7 @@ bounce = Exercise(
         ),
         Mistake(
             "phase not shifted",
-            "The length 0 shall stay 0, the place r shall be the first turn: your wave begins elsewhere.",
+            "The length 0 should stay 0, and the first turn should be at r: your wave begins elsewhere.",
             "_wave(torch.remainder(length, 4 * radius), radius)",
             "_wave(torch.remainder(length + 2 * radius, 4 * radius), radius)",
         ),

@@ -16,7 +16,7 @@ pairs_of_an_anchor = Answer(
         (4, 36): "An anchor is not its own positive.",
         (36, 3): "The positives come first, then the negatives. Here they are the other way round.",
         (3, 40): "The negatives are in the other nine classes only.",
-        (3, 39): "39 is the number of all other pictures. Those of the anchor's own class are no negatives.",
+        (3, 39): "39 is the number of all other pictures. Those of the anchor's own class are not negatives.",
         (3, 37): "40 pictures less the 3 positives: the anchor itself is not a negative either.",
         (3, 9): "There are nine other classes, with four pictures each. All these pictures are negatives.",
         (4, 40): "The anchor is one of the 4 of its class, and its class is one of the 10.",
@@ -176,7 +176,7 @@ circle = Exercise(
         ),
         Mistake(
             "hardest pair only",
-            "Only the largest exponents count here. All pairs are in the sums; `logsumexp` in place of `max`.",
+            "Only the largest exponents count here. All pairs are in the sums; `logsumexp` instead of `max`.",
             "F.softplus(_of_pairs(s_p, s_n, margin, gamma).max())",
         ),
         Mistake(

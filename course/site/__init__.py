@@ -40,7 +40,7 @@ def build(out=None):
     if missing := [name for name in WANTED if not importlib.util.find_spec(name)]:
         raise ValueError(f"site: {', '.join(missing)} is not installed; `pip install labkit[site]` brings it")
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
-        raise ValueError(f"out: got {out}, which is there and is no site; expected a new folder")
+        raise ValueError(f"out: got {out}, which is there and is not a site; expected a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         source, new = Path(folder, "source"), Path(folder, "site")

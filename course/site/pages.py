@@ -11,7 +11,14 @@ from labkit.figures.hands import FOLDER, source
 
 HAND_ON_START = "04"
 ABOUT_TABLES = {"docs/tables.md": "How, and on a cluster", "experiments/README.md": "What a record holds"}
-ABOUT_USE = ("docs/setup.md", "docs/teaching.md", "data/README.md", "CONTRIBUTING.md", "SECURITY.md")
+ABOUT_USE = (
+    "docs/setup.md",
+    "docs/teaching.md",
+    "docs/term-plan.md",
+    "data/README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+)
 FILES = ("LICENSE", "docs/embedding.png")
 TO_CODE = re.compile(r"\[([^\]]+)\]\((?:\.\./)?(labkit/[\w/]+)(?:\.py)?\)")
 START = """

@@ -17,7 +17,7 @@ class Batches:
     """Draws the batches of an epoch: `for images, labels in batches`, float32 (B, C, H, W) normalized, int64 (B,).
 
     images: what is drawn from.
-    batch_size: so many images at random, every image once an epoch; the last, incomplete batch is left out.
+    batch_size: so many images at random, every image once per epoch; the last, incomplete batch is left out.
     classes_per_batch, samples_per_class: instead, P classes with K images each, class after class in the batch
         (Hermans et al. 2017). Classes come in rounds, each of which holds all of them in a new random order, and so do
         the images of a class: however unequal the classes, all occur equally often, and every image is used before

@@ -72,7 +72,7 @@ def surfaces(heights: dict[str, Callable]) -> Figure:
         axes.view_init(elev=28, azim=-60)
         axes.set_box_aspect(None, zoom=0.85)  # room for the labels, which the layout does not count
         axes.plot_surface(p, q, np.minimum(height(p, q), HIGHEST), cmap="YlOrBr", rstride=1, cstride=1, linewidth=0)
-        axes.set_zlim(0, max(1.0, axes.get_zlim()[1]))  # a low surface shall look low
+        axes.set_zlim(0, max(1.0, axes.get_zlim()[1]))  # a low surface should look low
         axes.set_title(title)
     return figure
 

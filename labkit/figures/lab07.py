@@ -78,7 +78,7 @@ def _draw_field(axes, loss, margin, gamma):
     area = {"extent": (LOW, HIGH, LOW, HIGH), "origin": "lower", "zorder": 0}
     axes.imshow(strength / strongest, cmap="YlOrBr", vmin=0, vmax=1.4, **area)
     down, up = forces(loss, *ARROWS, margin, gamma)
-    longest = 0.9 * (HIGH - LOW) / len(ARROWS[0])  # of an arrow: it shall not reach its neighbor
+    longest = 0.9 * (HIGH - LOW) / len(ARROWS[0])  # of an arrow: it must not reach its neighbor
     scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
     axes.quiver(*ARROWS, -down / strongest * longest, up / strongest * longest, color=INK, zorder=3, **scale)
 

@@ -11,7 +11,7 @@ class CenterLoss(torch.nn.Module):
 
         ½ · mean_i [‖x_i - c_yi‖ - radius]₊²
 
-    (Wen, Zhang, Li, Qiao 2016, equation 2, as a mean over the batch; paper 000, equation 9, which compares a squared
+    (Wen, Zhang, Li, Qiao 2016, equation 2, as a mean over the batch; Urtans 2020, equation 9, which compares a squared
     distance with an unsquared radius). Alone it is least when all embeddings are equal: use it beside a loss that keeps
     the classes apart.
 

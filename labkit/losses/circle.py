@@ -14,7 +14,7 @@ class CircleLoss(torch.nn.Module):
 
         α_p = [1 + m - s_p]₊    Δ_p = 1 - m         α_n = [s_n + m]₊    Δ_n = m
 
-    The mean over the anchors that have a positive and a negative (Sun et al. 2020, equations 6 to 8; paper 001 lost the
+    The mean over the anchors that have a positive and a negative (Sun et al. 2020, eq. 6 to 8; Nosrat 2022 lost the
     minus sign before γ α_p). The weights α are constants to the gradient, as in equation 10.
 
     margin: m, default 0.25, at least 0. gamma: γ, default 256, above 0. Sun et al. take m = 0.25, γ = 256 for faces,

@@ -1,4 +1,4 @@
-"""The exponential triplet loss of paper 000, a logarithmic barrier on normalized distances (lab 06)."""
+"""The exponential triplet loss of Urtans 2020, a logarithmic barrier on normalized distances (lab 06)."""
 
 import math
 import warnings
@@ -31,7 +31,7 @@ class ExponentialTripletLoss(torch.nn.Module):
     radius: the radius of the ball or sphere in which the embeddings lie, c_s, default 1 (labkit.embeddings).
     positive_weight, negative_weight: C_pos and C_neg, default 1, at least 0.
 
-    Source: paper 000, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
+    Source: Urtans 2020, equations 2 and 3, corrected: equation 2 normalizes the distances, not the embeddings, and the
     diameter of equation 3 is overlap·2·radius/num_classes.
 
     >>> points, labels = torch.tensor([[0.0], [1.0], [0.4]]), torch.tensor([3, 3, 0])

@@ -1,4 +1,4 @@
-"""The PEDCC loss: softmax with a margin on class centroids that are given, not learned (lab 08, paper 003)."""
+"""The PEDCC loss: softmax with a margin on class centroids that are given, not learned (lab 08, Zhu 2019)."""
 
 import torch
 
@@ -13,7 +13,7 @@ class PEDCCLoss(torch.nn.Module):
 
         L = AM(s, m; P) + (M + ε)^(1/root) - ε^(1/root)         M = mean_i ½‖x̂_i - p_yi‖²,  ε = 1e-6
 
-    AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight (paper 003, equations 7
+    AM is the additive margin softmax (labkit.losses.softmax) with the rows of P as its weight (Zhu 2019, equations 7
     to 9, with its λ = 1; its equation 8 sums over the batch, which would make λ depend on the batch size).
 
     centroids: (C, D) floating point, rows of length 1, such as labkit.centroids.evenly_distributed gives.

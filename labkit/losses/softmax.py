@@ -29,7 +29,7 @@ from labkit.embeddings import l2
 class SoftmaxLoss(torch.nn.Module):
     """Plain softmax cross entropy on a linear layer with bias.
 
-    `weight` (C, D), one row a class, starts by Glorot's uniform rule, `bias` (C,) at 0.
+    `weight` (C, D), one row per class, starts by Glorot's uniform rule, `bias` (C,) at 0.
 
     >>> SoftmaxLoss(num_classes=10, dim=2)(torch.zeros(4, 2), torch.arange(4)).detach()  # all scores are equal: log 10
     tensor(2.3026)
@@ -76,7 +76,7 @@ class HingeLoss(SoftmaxLoss):
 
 
 class L2SoftmaxLoss(SoftmaxLoss):
-    """Softmax on embeddings of length `scale` (Ranjan, Castillo, Chellappa 2017; paper 000, equation 7).
+    """Softmax on embeddings of length `scale` (Ranjan, Castillo, Chellappa 2017; Urtans 2020, equation 7).
 
     scale: above 0. Where it is small the loss has a high floor; `smallest_scale` tells what a wanted probability takes.
 

@@ -17,7 +17,7 @@ from labkit.distances import pairwise_distances
 class TripletLoss(torch.nn.Module):
     """The mean hinge over the active ones of the triplets that `mining` takes from the batch.
 
-    margin: by how much a negative shall be farther than a positive, default 0.2, at least 0.
+    margin: by how much a negative should be farther than a positive, default 0.2, at least 0.
     mining:
         "all"       every triplet (Hermans, Beyer, Leibe 2017: batch all, the mean over those above 0).
         "hard"      for every anchor its farthest positive and its nearest negative (the same paper: batch hard, with

@@ -1,4 +1,4 @@
-"""A sum of losses, such as paper 000's composite of exponential triplet, center and class loss (its equation 10)."""
+"""A sum of losses, such as the composite of Urtans 2020: exponential triplet, center and class loss (equation 10)."""
 
 import torch
 

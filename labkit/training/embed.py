@@ -31,7 +31,7 @@ def embed(network: nn.Module, images: Images, batch_size: int = 1024, device: st
 
 
 def closest(reference: Images, query: Images) -> Callable[[nn.Module], dict[str, float]]:
-    """A `validate` for `fit`: the share of `query` closest to the center of its class in `reference` (paper 000, 4).
+    """A `validate` for `fit`: the share of `query` closest to the center of its class in `reference` (Urtans 2020, 4).
 
     >>> images = Images(torch.tensor([0, 9], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2), range(2))
     >>> closest(images, images)(nn.Flatten())

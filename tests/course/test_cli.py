@@ -238,7 +238,7 @@ def test_student_keeps_work_and_says_so(course, tmp_path):
     path.write_text("my work")
     status, text = run("student", "0", "--out", tmp_path)
     assert status == 1 and path.read_text() == "my work"
-    assert text.startswith(f"kept, for it has been changed: {path} (the new version: ") and "--force" in text
+    assert text.startswith(f"kept, because it has been changed: {path} (the new version: ") and "--force" in text
     status, text = run("student", "0", "--out", tmp_path, "--force")
     [aside] = tmp_path.glob("00_start-old-*.ipynb")
     assert (status, text) == (0, f"written: {path} (what was there: {aside})\n")

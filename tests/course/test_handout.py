@@ -159,7 +159,7 @@ def test_only_an_unchanged_hand_out_is_replaced(tmp_path):
     lab = labs()[0]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is there and is no hand-out"):
+    with pytest.raises(ValueError, match="is there and is not a hand-out"):
         handout.write([lab], tmp_path / "mine")
     folder, _ = handout.write([lab], tmp_path / "h")
     (folder / "notebooks" / lab.name).write_text("filled in")

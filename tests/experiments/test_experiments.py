@@ -334,7 +334,7 @@ def test_records_come_back_and_a_line_that_was_cut_short_is_dropped(tmp_path):
     assert [record["seed"] for record in store.read(path)] == [0, 1, 2]
     assert path.read_bytes().count(b"\n") == 3
     path.write_bytes(b"nonsense\n" + path.read_bytes())
-    with pytest.raises(ValueError, match="line 1: is no record"):
+    with pytest.raises(ValueError, match="line 1: is not a record"):
         store.read(path)
 
 

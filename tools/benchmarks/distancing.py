@@ -1,4 +1,4 @@
-"""The distancing step on a ResNet-18 against the loop over parameters of paper 004.
+"""The distancing step on a ResNet-18 against the loop over parameters of the thesis.
 
 Both add the gradient of the same hill to the gradients of the same 11.2 million weights, one thread. The loop is the
 paper's (its algorithm 5, and the kernel of its equation 2.4), with autograd; ours is DistancePenalty.add_gradient. The
