@@ -22,7 +22,12 @@ MAY_IMPORT = {
     "course": {"labkit", "experiments", "course"},
     "tools": {"labkit", "experiments", "course", "tools"},
 }
-PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/setup.md", "docs/tables.md", "docs/teaching.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(f"docs/{name}.md" for name in ("setup", "tables", "teaching", "term-plan")),
+)
 
 
 def page(name):

@@ -118,6 +118,17 @@ def anywhere():
 
 
 @main.command()
+def cards():
+    """Count words, code, figures and exercises of the labs; write the minutes to title cards and term plan."""
+    from tools import cards as counting
+
+    for line in counting.table():
+        click.echo(line)
+    for path in counting.write():
+        click.echo(f"written: {path}")
+
+
+@main.command()
 def picture():
     """Draw README's picture again, from a run of README's lines: docs/embedding.png."""
     from tools import picture as drawing
