@@ -63,11 +63,11 @@ def minutes(counts, exercises=True):
 
 
 def times(notebook):
-    """Minutes of the lab, of each of its sittings without exercises, of the exercises, of what is optional."""
+    """Minutes of the lab, of each of its sittings without exercises, of the exercises, of what is optional (from 3 on)."""
     sittings, optional = counted(notebook)
     reading = [5 * round(minutes(one, exercises=False) / 5) for one in sittings]
-    exercises = sum(one["exercises"] for one in sittings)
-    return 5 * round(sum(map(minutes, sittings)) / 5), reading, exercises, round(minutes(optional))
+    exercises, more = sum(one["exercises"] for one in sittings), round(minutes(optional))
+    return 5 * round(sum(map(minutes, sittings)) / 5), reading, exercises, more * (more > 2)
 
 
 def with_minutes(notebook):
@@ -77,7 +77,7 @@ def with_minutes(notebook):
     if len(reading) > 1:
         parts = f"{', '.join(map(str, reading[:-1]))} and {reading[-1]}"
         said = f"about {total} minutes: three sittings of {parts} (stops are marked), and {exercises} for the exercises"
-    said += f"; {optional} more for what is optional" * (optional > 2)
+    said += f"; {optional} more for what is optional" * bool(optional)
     card = notebook.cells[0]
     card.source = CARD.sub(lambda row: f"| {row[1]} | {said}{row[2] or ''} |", card.source, count=1)
     return notebook
