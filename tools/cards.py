@@ -63,7 +63,7 @@ def minutes(counts, exercises=True):
 
 
 def times(notebook):
-    """Minutes of the lab, of each of its sittings without exercises, of the exercises, of what is optional (from 3 on)."""
+    """Minutes of the lab, of each sitting without exercises, of the exercises, of optional parts if over 2."""
     sittings, optional = counted(notebook)
     reading = [5 * round(minutes(one, exercises=False) / 5) for one in sittings]
     exercises, more = sum(one["exercises"] for one in sittings), round(minutes(optional))
