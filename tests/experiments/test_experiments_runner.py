@@ -274,7 +274,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"
 
 def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finished, tmp_path):
     path = store.path_of("runs", "tiny", tmp_path)
-    words = command(tmp_path, "--seeds", "20", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    words = command(tmp_path, "--seeds", "8", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
     killed = subprocess.Popen([sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 200
     while not (path.exists() and path.read_bytes().count(b"\n") >= 5):
@@ -286,7 +286,7 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
     killed.kill()
     killed.communicate()
     kept = path.read_bytes()
-    assert 5 <= kept.count(b"\n") < 2 * (8 + 20)
+    assert 5 <= kept.count(b"\n") < 2 * (8 + 8)
     while any(Path("/proc", worker, "exe").exists() for worker in workers):
         assert time.monotonic() < deadline  # no process goes on with a run that nobody would record
         time.sleep(0.02)
@@ -307,17 +307,19 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
 def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
-    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu", "--devices", "2")
+    words = command(tmp_path, "--seeds", "2", "--rows", ROWS[1], "--device", "cpu", "--devices", "2")
     done = subprocess.run([sys.executable, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     two, one = (store.read(store.path_of("runs", "tiny", folder)) for folder in (tmp_path, finished))
+    one = [record for record in one if record["row"] == ROWS[1]]
+    assert any("failed" in record["results"] for record in two)  # its largest rate: all processes stop together
     assert [store.key(record) for record in two] == [store.key(record) for record in one]
     for shared, alone in zip(two, one, strict=True):
         assert shared["processes"] == 2 and shared["settings"] == alone["settings"]
         if alone["kind"] == "final":
             assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
-    assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+    assert done.stdout.count(f"{RUNS // 2} runs made, 0 missing") == 1
     assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
