@@ -177,8 +177,6 @@ def _notes(result, used) -> list[str]:
     if result.pairs:
         tested = [f"{row} − {other} {' p '.join(_compared(each))}" for (row, other), each in result.pairs.items()]
         notes.append(f"pairs, in the same way, corrected for {len(tested)}: {', '.join(tested)}")
-    if result.edition == 2 and any(len(row.settings) > 1 for row in table.rows.values()):
-        notes.append(f"chosen on validation by {metrics[0] if metrics else 'nothing'}: {_chosen(result)}")
     if missing := [row for row in table.rows if row not in result.values and row not in result.failed]:
         if result.edition == 2:
             notes.append(f"not measured yet: {', '.join(missing)}")
@@ -205,19 +203,20 @@ def _of_images(result, used) -> list[str]:
     return notes
 
 
-def _chosen(result) -> str:
-    words = []
+def chosen(result: Result) -> list[str]:
+    """What tuning has chosen for each row, and how surely."""
+    lines = []
     for row, choice in result.choices.items():
         definition = result.table.rows[row]
-        if len(definition.settings) == 1 or definition.tuned_as:
+        if len(definition.settings) == 1 or definition.tuned_as not in (None, row):
             continue
         told = [f"{name.replace('_', ' ')} {value:g}" for name, value in definition.settings[choice.setting].items()]
         level = f", one of {len(choice.level)} within the noise" if len(choice.level) > 1 else ""
         edge = f", {' and '.join(f'{each} {name}' for name, each in choice.edges.items())} of its grid"
-        words.append(
+        lines.append(
             f"{row}: {', '.join(told)} ({len(definition.settings)} tried{level}{edge if choice.edges else ''})"
         )
-    return "; ".join(words)
+    return [f"Settings chosen on validation, by {' and '.join(result.metrics()[:1])}", *lines] if lines else []
 
 
 # ---- statistics
@@ -320,7 +319,7 @@ def text(result: Result) -> str:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.append("")
-    return "\n".join([*lines, *result.notes])
+    return "\n".join([*lines, *result.notes, *chosen(result)])
 
 
 def markdown(result: Result) -> str:
@@ -330,7 +329,17 @@ def markdown(result: Result) -> str:
         head, *rows = cells(result)
         lines += [f"| {' | '.join(row)} |" for row in (head, ["---", *["--:"] * (len(head) - 1)], *rows)]
         lines.append("")
-    return "\n".join([*lines, "*" + "; ".join(result.notes) + "*"])
+    lines.append("*" + "; ".join(result.notes) + "*")
+    if told := chosen(result):
+        lines += [
+            "",
+            f"<details><summary>{told[0]}</summary>",
+            "",
+            *(f"- {each}" for each in told[1:]),
+            "",
+            "</details>",
+        ]
+    return "\n".join(lines)
 
 
 def figure(result: Result):

@@ -606,9 +606,11 @@ def test_the_report_says_what_was_chosen_how_long_the_runs_were_and_tests_the_co
     mean = np.mean([np.mean(of_row) for of_row in values.values()])
     error = 100 * math.sqrt(mean * (1 - mean) / 10_000)
     assert any(f"another 10000 test images would move all rows by about {error:.2g} points" in n for n in result.notes)
-    (chosen,) = [note for note in result.notes if note.startswith("chosen on validation by closest accuracy: ")]
+    chosen = report.chosen(result)
+    assert chosen[0] == "Settings chosen on validation, by closest accuracy"
     assert f"{BASELINE}: rate 5 (4 tried, largest rate of its grid)" in chosen
     assert "L_exp: rate 32, diameter 0.45 (12 tried, largest rate and largest diameter of its grid)" in chosen
+    assert "\n- L_exp: rate 32" in report.markdown(result) and report.text(result).endswith("\n".join(chosen))
 
 
 @pytest.mark.parametrize("dataset, count", [("fashion_mnist", 5), ("mnist", 3)])
@@ -617,7 +619,7 @@ def test_the_first_edition_is_shown_until_the_second_is_whole(dataset, count, tm
     write_records(tmp_path, "convergence", dataset, {row: [0.5] * 3 for row in rows}, second=False)
     (result,) = report.results("convergence", "reduced", folder=tmp_path)
     assert result.edition == 1 and result.values["L_exp"]["recall@1"] == {0: 0.5, 1: 0.5, 2: 0.5}
-    assert not any("chosen on validation" in note or "not measured yet" in note for note in result.notes)
+    assert not report.chosen(result) and not any("not measured yet" in note for note in result.notes)
     *most, last = rows
     write_records(tmp_path, "convergence", dataset, {row: [0.75] * count for row in most})
     write_records(tmp_path, "convergence", dataset, {last: [0.75] * (count - 1)})
