@@ -81,7 +81,8 @@ def results(name: str, size: str, dataset: str | None = None, folder: Path | Non
     table = table_named(name)
     found = {store.key(record): record for record in store.read(store.path_of(table.file(name), size, folder))}
     first = store.read(store.path_of(table.first, size, folder)) if table.first else []
-    there = {record["dataset"] for record in [*found.values(), *first]}
+    own = [each for each in found.values() if each["table"] == name or each["dataset"] in table.datasets]
+    there = {record["dataset"] for record in [*own, *first]}
     shown = []
     for each in [dataset] if dataset else [each for each in DATASETS if each in there]:
         result = _second(name, size, each, found)

@@ -659,6 +659,13 @@ def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
     assert report.figure(result).axes[0].get_xlabel().startswith("closest accuracy")
 
 
+def test_a_table_is_not_shown_for_a_dataset_on_which_only_another_was_measured(tmp_path):
+    write_records(tmp_path, "pedcc", "orl-faces", {BASELINE: [0.9, 0.8]})
+    assert [result.dataset for result in report.results("pedcc", "reduced", folder=tmp_path)] == ["orl-faces"]
+    assert report.results("center", "reduced", folder=tmp_path) == []  # which shares its cross-entropy
+    assert report.results("exponential_triplet", "reduced", folder=tmp_path)[0].values
+
+
 def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
     rows = {row: [0.5, 0.6] for row in TABLES["circle"].rows if "," in row}
     write_records(tmp_path, "circle", "fashion_mnist", {BASELINE: [0.9, 0.9], **rows})
