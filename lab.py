@@ -7,6 +7,7 @@ python lab.py present 04       show a lab as live slides
 python lab.py refresh [04 ..]  re-execute notebooks and store their outputs
 python lab.py handout [04 ..]  make a folder and a zip for students, without solutions
 python lab.py grade PLACE ..   score filled-in notebooks, or folders of them
+python lab.py site             make the course's website in build/site, to read without Python
 python lab.py bench            measure speed against the libraries people use
 python lab.py mutants          change the code in small ways: do the tests notice? (an hour)   [modules, --sample N]
 python lab.py breaks [04 ..]   make each claim of a lab false: does it go red? (minutes a lab)   [--jobs N, --list]

@@ -124,6 +124,8 @@ def grade_all(found, lab=None, jobs=1, cell_seconds=60, seconds=600, kept=None, 
                     raise CourseChanged(
                         f"{', '.join(changed[:3])}: changed while {one.student}'s submission was graded"
                     )
+                if _key(one, lab, cell_seconds, seconds, code) != keys[one]:  # whoever did that: a score would be undue
+                    result = {"file": str(one.file), "error": f"{one.file}: was changed while the class was graded"}
                 if kept:
                     _keep(kept, {"key": keys[one], "student": one.student, **result})
                 yield one, result

@@ -50,6 +50,24 @@ def student(labs, out, force, nbgrader):
 
 
 @main.command()
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to make. Default: build/site.")
+def site(out):
+    """Make the course's website, to be read without Python.
+
+    It shows all labs as executed, the papers' tables and labkit's functions. Neither to make it nor to
+    read it needs a network; it can be opened as a file or put on any web server.
+    """
+    from course import site as building
+
+    try:
+        folder, warnings = building.build(out)
+    except building.Failed as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(warnings, err=True, nl=False)
+    click.echo(f"written: {folder / 'index.html'}")
+
+
+@main.command()
 @click.argument("labs", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to make. Default: build/handout.")
 def handout(labs, out):

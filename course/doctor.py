@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_GIGABYTES = 2
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+)
 SET_UP_ANEW = "Set up anew: delete .venv, then `python lab.py`; with conda, `conda env update -f environment.yml`."
 
 
@@ -31,6 +36,13 @@ def examine():
             yield from look()
         except Exception as error:  # what is broken must not keep the rest from being looked at
             yield Finding("broken", f"{look.__name__}: {type(error).__name__}: {error}", SET_UP_ANEW)
+
+
+def try_gpu(options):
+    """Run everything that needs a GPU, with tests and benchmarks, which a hand-out lacks; the exit status."""
+    if not (ROOT / "tools" / "gpu.py").is_file():
+        raise ValueError(f"--gpu: got a course without tests and benchmarks in {ROOT}, expected its whole repository")
+    return subprocess.call([sys.executable, "-m", "tools", "gpu", *options], cwd=ROOT)
 
 
 def python():

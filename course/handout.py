@@ -72,7 +72,7 @@ def write(labs, out=None):
         archive = Path(folder, f"{out.name}.zip")
         _zip(new, archive)
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(Path(folder, "earlier"))
         new.rename(out)
         return out, archive.replace(out.with_name(archive.name))
 

@@ -3,12 +3,16 @@
 The server listens on this computer alone and asks for a token. Neither it nor the page asks the network for anything:
 no news, no look for updates, no catalogue of extensions.
 
-Slides are shown by jupyterlab-slideshow from the standard metadata of each cell (`slideshow.slide_type`):
+Slides are stacked by jupyterlab-slideshow from the standard metadata of each cell (`slideshow.slide_type`):
 
     slide, subslide   start a new slide
     fragment          appears with the next press of the arrow key or of Shift+Enter
     (none)            stands under the cell before it
-    skip, notes       are not shown; notes are read in the notebook itself
+    skip              is not shown
+    notes             is read by the speaker, beside the slide before it
+
+Our own extension, slides/labkit-slides/slides.js, fits each slide to the screen, numbers them, lists them, folds code
+under its figure, shows notes, and keeps JupyterLab's editing keys from a hand that meant the next slide.
 
 Skipped code is run all the same, or the slides would lack the imports: just before the next code cell that is run.
 """
@@ -24,6 +28,7 @@ from urllib.parse import quote
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
+EXTENSIONS = Path(__file__).resolve().with_name("slides")
 QUIET = (
     "--Application.log_level=ERROR",
     "--LabApp.news_url=None",
@@ -34,17 +39,18 @@ QUIET = (
 QUIET_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 SLIDE_SETTINGS = QUIET_SETTINGS | {
     "jupyterlab-slideshow:plugin": {"active": True},
-    # Letters that the last row can read: text, code, and the labels of sliders.
+    # At zoom 1, before the slides are scaled to the screen: text, code, and the labels of sliders alike.
     "@jupyterlab/apputils-extension:themes": {
-        "overrides": {"content-font-size1": "20px", "code-font-size": "18px", "ui-font-size1": "17px"}
+        "overrides": {"content-font-size1": "16px", "code-font-size": "15px", "ui-font-size1": "15px"}
     },
     # Slides need every cell on the page; JupyterLab stumbles when that is changed while it opens the notebook.
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 
-HELP = """The slides are a copy: what is changed on them is gone when the server stops.
-    Space, arrows    next slide or fragment, and back      Ctrl+Enter     run the cell and stay
-    Escape           leave the slides for the notebook     Shift+Enter    run the cell and go on"""
+HELP = """The slides are a copy: what is changed on them is gone when the server stops. Press ? on them for all keys.
+    Space, arrows, PageDown, PageUp   next step and back     Ctrl+Enter, Shift+Enter   run the cell and stay, or go on
+    o   contents     b   blank screen     c   folded code    s, n   notes in a window of their own, or below the slide
+    r   run all cells from the top        f   full screen    Escape   leave the slides for the notebook"""
 
 
 def server_arguments(notebook, root=None, port=None, open_browser=True):
@@ -100,9 +106,14 @@ def present(notebook, port=None, open_browser=True):
     with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
         slides = write_slides(notebook, Path(folder))
         search_first("JUPYTER_PATH", folder)
-        own = [f"--LabApp.{name}_dir={Path(folder, name)}" for name in ("user_settings", "workspaces")]
         print(HELP, flush=True)
-        serve([*server_arguments(slides, port=port, open_browser=open_browser), *own])
+        serve([*server_arguments(slides, port=port, open_browser=open_browser), *slide_arguments(folder)])
+
+
+def slide_arguments(folder):
+    """The arguments with which JupyterLab takes its settings from `folder` and loads our extension."""
+    own = [f"--LabApp.{name}_dir={Path(folder, name)}" for name in ("user_settings", "workspaces")]
+    return [*own, f"--LabServerApp.extra_labextensions_path={EXTENSIONS}"]
 
 
 def write_slides(notebook, folder):
@@ -111,13 +122,16 @@ def write_slides(notebook, folder):
     Returns the path of the copy.
     """
     path, notebook = read_notebook(notebook)
+    join_pictures(notebook)
     for cell in notebook.cells:
         show = cell.metadata.get("slideshow", {})
+        if show.get("slide_type") == "notes":
+            cell.metadata["labkit"] = {**cell.metadata.get("labkit", {}), "notes": True}
         # jupyterlab-slideshow stops before an empty page at notes, and knows "-" as no type at all.
         show["slide_type"] = {"notes": "skip", "-": None}.get(show.get("slide_type"), show.get("slide_type"))
     notebook.metadata["kernelspec"] = {"name": "slides", "display_name": "Slides", "language": "python"}
     slides = folder / "slides" / path.name
-    slides.parent.mkdir()
+    slides.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, slides)
     for name, values in SLIDE_SETTINGS.items():
         package, plugin = name.split(":")
@@ -128,6 +142,25 @@ def write_slides(notebook, folder):
     kernel["metadata"] = {"supported_encryption": ["curve"]}
     write_json(folder / "kernels" / "slides" / "kernel.json", kernel)
     return slides
+
+
+def join_pictures(notebook):
+    """Put a slide that shows a picture but has no text below the one before it, so that each picture has its sentence.
+
+    What is then too much for the screen leaves it: slides.js keeps the picture and the text nearest to it.
+    """
+    slides = [[]]
+    for cell in notebook.cells:
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        if kind in ("slide", "subslide"):
+            slides.append([])
+        if kind not in ("skip", "notes"):
+            slides[-1].append(cell)
+    for slide in slides[1:]:
+        outputs = [output for cell in slide for output in cell.get("outputs", ())]
+        pictured = any("image/png" in output.get("data", {}) for output in outputs)
+        if pictured and all(cell.cell_type == "code" for cell in slide) and slide is not slides[1]:
+            slide[0].metadata["slideshow"]["slide_type"] = "fragment"
 
 
 def run_skipped_code(shell, notebook):
@@ -145,6 +178,8 @@ def run_skipped_code(shell, notebook):
     ]
 
     def run_those_above(info):
+        if skipped and skipped[0].id == info.cell_id:
+            skipped.pop(0)  # somebody runs it openly
         while skipped and place[skipped[0].id] < place.get(info.cell_id, -1):
             with capture_output():
                 shell.run_cell(skipped.pop(0).source)

@@ -69,7 +69,8 @@ def keep(connection, confined):
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what the kernel starts comes back to this process when its parent ends
     with connection.makefile("r", encoding="utf-8") as lines:
         order = json.loads(lines.readline())
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    for stream in (0, 1, 2):  # a kernel that is not confined can write to those of its parent
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     kept_from = order.pop("kept_from")
     if confined:
         confine.leave(os.getuid(), os.getgid())

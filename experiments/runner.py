@@ -4,13 +4,16 @@ Only the process that was called writes records. It adds one as a run ends, so t
 the runs in hand; called again, it goes on with what is missing. Runs of hours are also saved on the way.
 """
 
+import atexit
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -18,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -28,6 +32,9 @@ from experiments.definitions import seeds as seeds_of
 from experiments.trial import Job
 from labkit import data
 from labkit.training import device as running
+from labkit.training.sharded import disconnect
+
+MEETING = "LABKIT_MEETING"  # the environment variable that names the file in which the processes of `share` meet
 
 
 class Measurement:
@@ -155,6 +162,8 @@ def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progr
     torchrun = running.world_size() > 1
     if torchrun and jobs > 1:
         raise ValueError(f"jobs: got {jobs}, expected 1 where several processes share each run")
+    if MEETING in os.environ and not torch.distributed.is_initialized():
+        _meet(device)
     first = not torchrun or int(os.environ["RANK"]) == 0
     with store.only_writer(measurement.lock) if first else nullcontext():
         measurement.load()  # another command may have added some
@@ -186,7 +195,7 @@ def _measure(measurement, jobs, options, torchrun, first, minutes, progress):
 
 
 def share(measurement: Measurement, devices: int, device: str, words: list[str]) -> None:
-    """`labkit measure` with these words, in so many processes of torchrun that share each run.
+    """`labkit measure` with these words, in so many processes that share each run, with what torchrun would tell them.
 
     Raises ValueError where that cannot be, RuntimeError when the processes fail.
     """
@@ -197,16 +206,42 @@ def share(measurement: Measurement, devices: int, device: str, words: list[str])
     for dataset in measurement.datasets:
         job = Job(measurement.name, measurement.size, dataset, measurement.rows[0], "final", 0, 0)
         trial.check_shared(job, measurement.root, device)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # on a CPU the processes are the threads
-    with subprocess.Popen([*torchrun, "-m", "course", "measure", *words], env=environment) as started:
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        started = [_share_of(rank, devices, Path(folder, "meeting"), words) for rank in range(devices)]
         try:
-            status = started.wait()
+            while any(process.poll() is None for process in started) and not any(p.returncode for p in started):
+                time.sleep(0.1)
         except KeyboardInterrupt:
-            started.wait()  # Ctrl-C has reached it too
+            [process.wait() for process in started]  # Ctrl-C has reached them too
             raise
+        finally:
+            status = next((process.returncode for process in started if process.returncode), 0)
+            [process.terminate() for process in started]  # one has failed, and the others would wait for it
+            [process.wait() for process in started]
     if status:
-        raise RuntimeError(f"the processes of torchrun have ended with status {status}; see above")
+        raise RuntimeError(f"the processes have ended with status {status}; see above")
+
+
+def _share_of(rank, devices, meeting, words):
+    """Start one of the processes. They meet in a file and speak over the loopback, so that nobody else can join."""
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices}
+    environment = {
+        "OMP_NUM_THREADS": "1",  # on a CPU the processes are the threads
+        **os.environ,
+        **{name: str(number) for name, number in numbers.items()},
+        **{"TORCHELASTIC_RUN_ID": "labkit", MEETING: str(meeting)},
+        **{"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback},
+    }
+    return subprocess.Popen([sys.executable, "-P", "-m", "course", "measure", *words], env=environment)
+
+
+def _meet(device):
+    """Connect this process with the others that `share` has started."""
+    backend = "gloo" if running.choose_device(device).type == "cpu" else "nccl"
+    numbers = {"rank": int(os.environ["RANK"]), "world_size": running.world_size()}
+    torch.distributed.init_process_group(backend, init_method=Path(os.environ[MEETING]).as_uri(), **numbers)
+    atexit.register(disconnect)
 
 
 def _runs(table):

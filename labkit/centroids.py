@@ -103,8 +103,7 @@ def charge_simulation(
     """
     num_classes, dim = _check_size(num_classes, dim)
     steps = checks.whole("steps", steps, at_least=0)
-    if checks.non_negative("damping", damping) > 1:
-        raise ValueError(f"damping: got {damping!r}, expected at most 1")
+    checks.non_negative("damping", damping, at_most=1)
     points = _random_points(num_classes, dim, torch.Generator().manual_seed(seed))
     velocity = torch.zeros_like(points)
     positions = torch.empty(steps + 1, num_classes, dim, dtype=torch.float64)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import checks
+from labkit.distances import result_dtype
 
 PIECE = 2**17  # entries whose squares are summed at once
 NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -159,7 +160,7 @@ class DistancePenalty:
             layout = [(p.device, p.dtype, p.stride()) for p in parameters]
             if layout != self._layout:
                 self._layout, self._centers = layout, []
-                self._buffers = [torch.empty_like(p, dtype=_precise(p), requires_grad=False) for p in parameters]
+                self._buffers = [torch.empty_like(p, dtype=result_dtype(p), requires_grad=False) for p in parameters]
             for number in range(len(self._centers), len(self.checkpoints)):
                 tensors = list(self.checkpoints[number].tensors.values())
                 centers = [_as(tensor, p) for tensor, p in zip(tensors, parameters, strict=True)]
@@ -201,13 +202,9 @@ def _check_fit(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Te
         raise ValueError(f"{what}: got shapes {'; '.join(wrong[:5])}{more}, expected those of the checkpoint")
 
 
-def _precise(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
 def _as(tensor: Tensor, parameter: Tensor) -> Tensor:
     """The tensor on the device, in the dtype (float32 at least) and the layout of the parameter; itself, if it is."""
-    wanted = parameter.device, _precise(parameter), parameter.stride()
+    wanted = parameter.device, result_dtype(parameter), parameter.stride()
     if (tensor.device, tensor.dtype, tensor.stride()) == wanted:
         return tensor
     return torch.empty_like(parameter, dtype=wanted[1], requires_grad=False).copy_(tensor)

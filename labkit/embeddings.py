@@ -42,7 +42,7 @@ def unit_range(x: torch.Tensor, radius: float = 1.0, grad: str = "true") -> torc
     """
     x, dtype = _checked(x)
     radius = checks.positive("radius", radius)
-    polar = _Polar(x, _detached(grad))
+    polar = _Polar(x, grad)
     return torch.where(polar.length() <= radius, x, polar.along(radius)).to(dtype)
 
 
@@ -65,21 +65,22 @@ def unit_bounce(x: torch.Tensor, radius: float = 1.0, grad: str = "true", bounce
     x, dtype = _checked(x)
     radius = checks.positive("radius", radius)
     rho = _BOUNCES[checks.one_of("bounce", bounce, tuple(_BOUNCES))]
-    polar = _Polar(x, _detached(grad))
+    polar = _Polar(x, grad)
     return torch.where(polar.length() <= radius, x, polar.along(rho(polar.length(), radius))).to(dtype)
 
 
 class _Polar:
-    """The rows of x by length, ‖x‖ (..., 1), a constant if detached, and direction, along which they get another."""
+    """The rows of x by length, ‖x‖ (..., 1), a constant if "detached", and direction, along which they get another."""
 
-    def __init__(self, x, detached=False):
+    def __init__(self, x, grad="true"):
+        checks.one_of("grad", grad, ("true", "detached"))
         # x̂ does not change when x is divided by a constant, so `largest` may be one; and ‖x‖ = largest·‖x/largest‖.
         self._largest = x.detach().abs().amax(dim=-1, keepdim=True)
         zero = self._largest < torch.finfo(x.dtype).tiny  # 1/largest would be infinite
         self._divided = x / self._largest.masked_fill(zero, math.inf)  # 0 in a zero row, and so is the gradient
         # Not vector_norm: its second derivative is NaN at 0, masked or not.
         norm = self._divided.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1).sqrt()  # from 1 to √D
-        self._norm = norm.detach() if detached else norm
+        self._norm = norm.detach() if grad == "detached" else norm
 
     def length(self):
         return (self._largest * self._norm).clamp(max=torch.finfo(self._norm.dtype).max)
@@ -111,7 +112,3 @@ def _checked(x):
     checks.matrix("x", x, shape="(..., D)")
     checks.finite("x", x)
     return x.to(torch.float64 if x.dtype == torch.float64 else torch.float32), x.dtype
-
-
-def _detached(grad):
-    return checks.one_of("grad", grad, ("true", "detached")) == "detached"

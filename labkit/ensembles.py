@@ -72,7 +72,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor
     [[0.0, 0.0, 0.0], [1.0, 0.75, 0.5]]
     """
     sure, named = probabilities.double().max(1)
-    edges = torch.linspace(0, 1, checks.whole("bins", bins) + 1, dtype=torch.float64)
+    edges = torch.linspace(0, 1, checks.whole("bins", bins) + 1, dtype=torch.float64, device=sure.device)
     place = (torch.bucketize(sure, edges) - 1).clamp(min=0)
     member = F.one_hot(place, bins).double()
     count = member.sum(0)

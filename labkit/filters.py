@@ -37,7 +37,7 @@ def correlate2d(
     tensor([[1, 2, 4]])
     """
     _check_operands(image, kernel)
-    stride, padding, dilation = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
+    stride, padding, dilation = _pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation)
     sizes = zip(image.shape[-2:], kernel.shape[-2:], stride, padding, dilation, strict=True)
     height, width = (output_size(*sizes_of_axis) for sizes_of_axis in sizes)
     dtype = torch.promote_types(image.dtype, kernel.dtype)
@@ -49,13 +49,9 @@ def correlate2d(
             rows = slice(top, top + stride[0] * (height - 1) + 1, stride[0])
             columns = slice(left, left + stride[1] * (width - 1) + 1, stride[1])
             shifted = padded[..., rows, columns]  # what the weight (u, v) meets at all places of the kernel
-            total = total + _weighted(kernel[..., u, v], shifted)
+            weight = kernel[..., u, v]  # one, or those of the channels, (C,) or (O, C), over which it sums
+            total = total + (weight * shifted if weight.ndim == 0 else torch.tensordot(weight, shifted, dims=1))
     return total
-
-
-def _weighted(weights: Tensor, image: Tensor) -> Tensor:
-    """One weight times the image (..., H, W); or weights (C,) or (O, C) of its channels: sums over these."""
-    return weights * image if weights.ndim == 0 else torch.tensordot(weights, image, dims=1)
 
 
 def convolve2d(
@@ -200,7 +196,7 @@ def correlate_separable(
     """
     _check_tensor("column", column, (1,), "(h,)")
     _check_tensor("row", row, (1,), "(w,)")
-    rows, columns = _pair("padding", padding, 0)
+    rows, columns = _pair("padding", padding)
     image = correlate2d(image, column[:, None], padding=(rows, 0), padding_mode=padding_mode)
     return correlate2d(image, row[None, :], padding=(0, columns), padding_mode=padding_mode)
 
@@ -247,11 +243,9 @@ def _check_tensor(name: str, value: Tensor, dimensions: tuple[int, ...], shape: 
         raise ValueError(f"{name}: got {checks.describe(value)}, expected a floating-point or int64 tensor {shape}")
 
 
-def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
-    """(rows, columns) of a whole number or a pair of them; ValueError unless both are at least so large."""
+def _pair(name: str, value: Pair) -> tuple[int, int]:
+    """(rows, columns) of a number or a pair of them; `output_size` checks what they are."""
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name}: got {value!r}, expected a whole number or a pair of them")
-    for one in pair:
-        checks.whole(name, one, at_least=least)
     return pair

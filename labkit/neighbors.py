@@ -10,16 +10,7 @@ BLOCK = 2**24  # distances that are held at a time: 128 MiB
 NUMBER = 2**29 - 1  # the bits of a float64 beyond the precision of float32: here they hold the number of a row
 HALF = 2**28  # added to the bits of a float64, it rounds what stands above them to the nearest
 STEP = 37  # a prime: labels often come in a period
-
-
-def blocks(count: int, width: int) -> Iterator[slice]:
-    """Slices of `count` rows, so many at a time that a matrix of them with `width` columns is of bearable size.
-
-    >>> [(rows.start, rows.stop) for rows in blocks(3, width=2**23)]
-    [(0, 2), (2, 3)]
-    """
-    size = max(BLOCK // max(width, 1), 1)
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+FEW = 500  # reference rows up to which it is quicker to sort the distances of all queries at once
 
 
 def nearest(
@@ -35,7 +26,7 @@ def nearest(
     near. So are all rows that are nearer to a query than 2e-8·√(D + 2) of its distance from the mean of the reference.
 
     Time grows as Q·N·D for one matrix product, which is most of it, and as Q·depth·log depth to order what was found.
-    Memory: 128 MiB, and twice the rows in float64.
+    Memory: 128 MiB for the distances, twice the rows in float64, and what a block's indices take.
 
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
     >>> [found.tolist() for _, found in nearest(rows, rows, 1, own=torch.arange(3))]
@@ -47,18 +38,18 @@ def nearest(
     zero = (x.shape[1] + 2) * 2**-51 * x2  # ‖x - y‖² may come out as this although x = y
     x = torch.cat([-2 * x, x2, torch.ones_like(x2)], dim=1)
     y = torch.cat([y, torch.ones_like(y2), y2], dim=1)  # x·y is now ‖x‖² - 2 x·y + ‖y‖²
-    held = x.new_empty(min(len(x), max(BLOCK // len(y), 1)), len(y))  # new memory for each block would double the time
-    threads = torch.get_num_threads()
+    size, threads = max(BLOCK // len(y), 1), torch.get_num_threads()
+    held = x.new_empty(min(size, len(x)), len(y))  # new memory for each block would double the time
     with ThreadPoolExecutor(threads) as pool:
-        for rows in blocks(len(x), len(y)):
+        for rows in (slice(start, min(start + size, len(x))) for start in range(0, len(x), size)):
             squares = torch.mm(x[rows], y.T, out=held[: rows.stop - rows.start])
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
-            if squares.device.type == "cpu":
+            if squares.device.type == "cpu" and len(y) > FEW:
                 parts = (np.array_split(numbers.numpy(), threads) for numbers in (squares, zero[rows]))
                 yield rows, torch.from_numpy(np.concatenate([*pool.map(_smallest, *parts, [depth] * threads)]))
             else:
-                yield rows, _smallest_on_gpu(squares, zero[rows], depth)
+                yield rows, _smallest_at_once(squares, zero[rows], depth)
 
 
 def _smallest(squares, zero, depth):
@@ -83,8 +74,8 @@ def _smallest(squares, zero, depth):
     return found & NUMBER
 
 
-def _smallest_on_gpu(squares, zero, depth):
-    """The same on a GPU, which sorts all numbers as fast as it would look for these."""
+def _smallest_at_once(squares, zero, depth):
+    """The same for all rows at once: for few numbers, or on a GPU, which sorts all as fast as it looks for these."""
     places = torch.arange(squares.shape[1], device=squares.device)
     keys = (squares.clamp(min=zero).view(torch.int64) + HALF) & ~NUMBER | places
     return keys.topk(depth, largest=False).values & NUMBER

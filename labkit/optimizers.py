@@ -32,9 +32,11 @@ class _Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            decay = 0 if group.get("decoupled") else group["weight_decay"]
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self.update(parameter, self._gradient(parameter, group), self.state[parameter], group)
+                    gradient = parameter.grad + decay * parameter if decay else parameter.grad  # of ½·decay·‖θ‖² too
+                    self.update(parameter, gradient, self.state[parameter], group)
         return loss
 
     def update(self, parameter: Tensor, gradient: Tensor, state: dict, options: dict) -> None:
@@ -47,13 +49,6 @@ class _Optimizer(torch.optim.Optimizer):
         for name, value in self.param_groups[-1].items():
             if name in _CHECKS:
                 _CHECKS[name](name, value)
-
-    @staticmethod
-    def _gradient(parameter: Tensor, options: dict) -> Tensor:
-        """The gradient of the loss, or of loss + ½·weight_decay·‖θ‖²."""
-        if options["weight_decay"] == 0 or options.get("decoupled"):
-            return parameter.grad
-        return parameter.grad + options["weight_decay"] * parameter
 
 
 class SGD(_Optimizer):
@@ -202,7 +197,7 @@ def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
     [1.0, 1.0, 0.5, 0.25]
     """
     checks.whole("every", every)
-    _share("factor", factor)
+    checks.non_negative("factor", factor, at_most=1)
     return lambda step: factor ** (step // every)
 
 
@@ -216,7 +211,7 @@ def cosine_decay(steps: int, lowest: float = 0.0) -> Callable[[int], float]:
     [1.0, 0.5, 0.0, 0.0]
     """
     checks.whole("steps", steps)
-    _share("lowest", lowest)
+    checks.non_negative("lowest", lowest, at_most=1)
     return lambda step: lowest + (1 - lowest) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
@@ -242,11 +237,6 @@ def _two_below_one(name: str, value: tuple[float, float]) -> None:
         raise ValueError(f"{name}: got {value!r}, expected two numbers")
     for number in value:
         _below_one(name, number)
-
-
-def _share(name: str, value: float) -> None:
-    if checks.non_negative(name, value) > 1:
-        raise ValueError(f"{name}: got {value!r}, expected a number from 0 to 1")
 
 
 _CHECKS = dict.fromkeys(("lr", "eps", "weight_decay"), checks.non_negative)

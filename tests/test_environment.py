@@ -29,7 +29,8 @@ def pins():
 
 def declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    return [Requirement(text) for text in project["dependencies"] + extras["test"] + extras["site"]]
 
 
 def test_every_line_is_an_exact_version_and_nothing_else():
@@ -51,8 +52,13 @@ def test_no_file_of_the_environment_holds_an_address_or_an_index():
         "pyproject.toml",
         "lab.py",
         ".ci/run",
+        ".ci/install",
+        ".binder/postBuild",
+        ".devcontainer/devcontainer.json",
+        "Dockerfile",
     ):
         text = (ROOT / name).read_text(encoding="utf-8")
+        text = re.sub(r'^Repository = "https://github\.com/[\w.-]+/[\w.-]+"$', "", text, flags=re.MULTILINE)
         assert not re.search(r"://|index|find.links|^-[fi] ", text, re.MULTILINE), name
 
 
@@ -156,6 +162,18 @@ def test_whatever_is_imported_is_declared(folder, group):
         for module in set(imported(path)) - own - sys.stdlib_module_names:
             distributions = {canonicalize_name(name) for name in homes.get(module, [module])}
             assert distributions & names, f"{path.name} imports {module}, which pyproject.toml does not declare"
+
+
+def test_a_copy_that_is_installed_has_every_package_and_what_the_browser_is_sent():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    modules = [file.parent for top in ("labkit", "course", "experiments") for file in (ROOT / top).rglob("*.py")]
+    folders = {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in modules}
+    assert set(setuptools["packages"]) == folders - {"course.site"}, "hand-outs have no site"
+    sent = [*(ROOT / "labkit").rglob("*.js"), *(ROOT / "course" / "slides").rglob("*.js")]
+    data = setuptools["package-data"]
+    found = {file for package, patterns in data.items() for pattern in patterns
+             for file in (ROOT / package.replace(".", "/")).glob(pattern)}  # fmt: skip
+    assert sent and set(sent) <= found
 
 
 def test_lab_script_needs_the_standard_library_alone():

@@ -1,6 +1,8 @@
 """`python -m tools COMMAND`: what developers of the course use and students need not see."""
 
 import sys
+import time
+from pathlib import Path
 
 import click
 
@@ -31,10 +33,12 @@ def bench(names):
     results = {}
     for name in names or known:
         click.echo(f"{name} ...", err=True)
+        begun = time.monotonic()
         try:
             results[name] = benchmarking.measure(known[name])
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
+        click.echo(f"{name}: {time.monotonic() - begun:.0f} s", err=True)
     for line in benchmarking.table(results):
         click.echo(line)
     benchmarking.record(results, benchmarking.RECORD)
@@ -42,6 +46,28 @@ def bench(names):
 
 
 main.add_command(breaks, "breaks")
+
+
+@main.command()
+@click.option("--device", default="cuda", show_default=True, help="cuda or cuda:1; cpu to see that it works.")
+@click.option("--tiny", is_flag=True, help="Little of everything.")
+@click.option("--record", type=click.Path(path_type=Path), help="Default: data/measured/gpu.json; on a CPU build/.")
+def gpu(device, tiny, record):
+    """Try everything that needs a GPU, in at most eight minutes: `labkit doctor --gpu`."""
+    import torch
+
+    from tools import gpu as trying
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise click.ClickException("there is no GPU that torch can use; `labkit doctor` says more")
+    record = record or (trying.RECORD if device.startswith("cuda") else trying.ROOT / "build" / "gpu.json")
+    parts = {}
+    for name, found in trying.measure(device, tiny):
+        parts[name] = found
+        click.echo(trying.line(name, found))
+        trying.record(parts, device, record)
+    click.echo(f"written: {record}")
+    sys.exit(0 if all(trying.is_sound(name, found, tiny) for name, found in parts.items()) else 1)
 
 
 @main.command("map")
@@ -80,6 +106,15 @@ def mutants(modules, sample, seed, processes):
     if sample:
         click.echo(f"A random sample of at most {sample} mutants of each module (seed {seed}).")
     sys.exit(0 if mutation.share(results) >= mutation.GOAL else 1)
+
+
+@main.command()
+def anywhere():
+    """Write the labs' first cell and their links to Colab, Kaggle and Binder again, from pyproject.toml's address."""
+    from tools import anywhere as way
+
+    for path in way.write():
+        click.echo(f"written: {path}")
 
 
 @main.command()

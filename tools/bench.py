@@ -52,7 +52,8 @@ def _number(value):
 
 
 def record(results, path):
-    """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay.
+    """Write what was measured, when, with which versions, on what kind of machine. Other benchmarks' rows stay, as long
+    as there is such a benchmark.
 
     The file is replaced as a whole: a full disk, or a stop on the way, leaves the old one. Raises ValueError for a file
     that is there and holds no record.
@@ -61,5 +62,6 @@ def record(results, path):
         kept = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         kept = {}
+    kept = {name: rows for name, rows in kept.items() if name in benchmarks()}
     kept |= {name: {**records.about(), "rows": rows} for name, rows in results.items()}
     records.write_whole(path, json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.records import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
 ROW = re.compile(
     r"^\| (?P<lab>\d\d|all) \| (?P<title>.+?) \| (?P<code>.*labkit/.*) \| (?P<lines>[\d,]+) \|$", re.MULTILINE
@@ -73,6 +75,6 @@ def write():
     """Writes what has changed; returns the paths of the two files."""
     readme, package = ROOT / "README.md", ROOT / "labkit" / "__init__.py"
     text = counted_anew(readme.read_text(encoding="utf-8"))
-    readme.write_text(text, encoding="utf-8", newline="\n")
-    package.write_text(docstring(text), encoding="utf-8", newline="\n")
+    write_whole(readme, text)
+    write_whole(package, docstring(text))
     return readme, package

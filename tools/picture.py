@@ -1,6 +1,7 @@
 """README's picture: digits in the plane of their pixels, and where README's own lines, run for it, have put them."""
 
 import contextlib
+import io
 import os
 import re
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from sklearn.decomposition import PCA
 
+from experiments.records import write_whole
 from labkit.figures import lab05
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,7 @@ def write():
         "Two numbers that a network has learned": embeddings,
     }
     figure = lab05.planes(planes, test.labels, test.classes)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=70)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=70)
+    write_whole(PICTURE, picture.getvalue())
     return PICTURE

@@ -42,8 +42,7 @@ class Augment:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: got {self.crop!r}, expected a share of the image's side in (0, 1]")
         for name, most in {"rotation": 180, "color": 1, "noise": 1, "erase": 1, "contrast": 1}.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a number in [0, {most}]")
+            checks.non_negative(name, getattr(self, name), at_most=most)
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """`pixels` (B, C, H, W) changed at random."""
@@ -88,7 +87,7 @@ class Augment:
         if self.shift:
             pixels = _shift(pixels, self.shift, drawn["shift"])
         if self.flip:
-            pixels = _flip(pixels, drawn["flip"])
+            pixels = torch.where(drawn["flip"][:, None, None, None], pixels.flip(3), pixels)
         if self.crop < 1 or self.rotation:
             pixels = _crop_and_rotate(pixels.to(torch.float32), drawn.get("crop"), drawn.get("rotation"))
         if self.contrast or self.color or self.noise:
@@ -114,12 +113,6 @@ def _shift(pixels: Tensor, shift: int, corner: Tensor) -> Tensor:
     start = row * padded.shape[3] + corner[:, 1:, None]
     runs = padded.flatten().unfold(0, width, 1)  # a view: every run of `width` neighbors
     return runs.index_select(0, start.flatten()).view(count, channels, height, width)
-
-
-def _flip(pixels: Tensor, flip: Tensor) -> Tensor:
-    """Each image, or its mirror image where `flip` (B,) is True."""
-    image = torch.arange(len(pixels), device=pixels.device)
-    return torch.cat([pixels, pixels.flip(3)]).index_select(0, image + len(pixels) * flip)
 
 
 def _crop_and_rotate(pixels: Tensor, crop: Tensor | None, rotation: Tensor | None) -> Tensor:

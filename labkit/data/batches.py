@@ -54,7 +54,6 @@ class Batches:
             raise ValueError(f"{', '.join(counts)}: got {got}, expected batch_size alone or the other two")
         for name in given:
             checks.whole(name, counts[name])
-        checks.whole("seed", seed, at_least=0)
         labels = images.labels.cpu().numpy()
         self._members = [np.flatnonzero(labels == number) for number in np.unique(labels)]
         most, what = (len(images), "images") if batch_size else (len(self._members), "classes with images")
@@ -64,8 +63,10 @@ class Batches:
         self.batch_size, self.global_batch_size = batch_size, batch_size or classes_per_batch * samples_per_class
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.steps = checks.whole("steps", max(1, len(images) // self.global_batch_size) if steps is None else steps)
-        self.augment, self.seed, self.epoch = augment, seed, 0
-        self._set_share(rank, world_size)
+        self.augment, self.seed, self.epoch = augment, checks.whole("seed", seed, at_least=0), 0
+        self.rank, self.world_size, self._slice = 0, 1, slice(None)
+        if (rank, world_size) != (0, 1):
+            self._set_share(rank, world_size)
 
     def __len__(self) -> int:
         return self.steps

@@ -16,18 +16,30 @@ from labkit.data.sources.pictures import pictures_below, read_folder
 
 
 def names() -> tuple[str, ...]:
-    """The datasets that `load` knows by name; a dataset of your own may have any other."""
+    """The datasets that `load` knows by name; a dataset of your own may have any other.
+
+    >>> names()[:3]
+    ('digits', 'mnist', 'fashion_mnist')
+    """
     return tuple(SOURCES)
 
 
 def data_folder(root: str | Path | None = None) -> Path:
-    """The folder that holds the datasets: `root`, else the environment variable LABKIT_DATA, else data/cache here."""
+    """The folder that holds the datasets: `root`, else the environment variable LABKIT_DATA, else data/cache here.
+
+    >>> data_folder("/tmp/sets").name
+    'sets'
+    """
     chosen = root or os.environ.get("LABKIT_DATA") or Path(__file__).parents[2] / "data" / "cache"
     return Path(chosen).expanduser().absolute()
 
 
 def available(name: str, split: str = "train", root: str | Path | None = None) -> bool:
-    """Whether `load` finds the dataset without a download."""
+    """Whether `load` finds the dataset without a download.
+
+    >>> available("digits", "test")
+    True
+    """
     return _found(name, split, data_folder(root)) is not None
 
 

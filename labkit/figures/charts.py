@@ -6,6 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from labkit.figures.drawing import Arrays, array, arrays, items, new_axes
 from labkit.figures.style import BLUE, GRAY, INK, YELLOW, looks, styled
+from labkit.training.history import History
 
 
 @styled
@@ -95,7 +96,7 @@ def _mean_and_error(seeds):
 
 
 @styled
-def history(run) -> Figure:
+def history(run: History) -> Figure:
     """Draws loss and metrics of a training run over its epochs.
 
     run: what `fit` returns: loss of every step, epoch_loss, metrics {name: a value per epoch}, best_epoch or None.

@@ -17,7 +17,7 @@ from labkit.figures.drawing import Arrays, Draw, array, arrays, new_axes, new_pa
 from labkit.figures.style import GRAY, NAME, class_look, styled
 
 PLANE = {"xlabel": "embedding, first dimension", "ylabel": "embedding, second dimension"}
-LEAN = np.radians(20)  # of a sphere's axis towards the viewer
+LEAN = 20.0  # degrees of a sphere's axis towards the viewer
 
 
 def embedding_plane(
@@ -121,11 +121,11 @@ def gallery(
     return figure
 
 
-def project(points: ArrayLike, turn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def project(points: ArrayLike, turn: float = 0.0, lean: float = LEAN) -> tuple[np.ndarray, np.ndarray]:
     """Returns points (N, D) as seen on paper, (N, 2), and how near they are to the viewer, (N,).
 
-    turn: degrees. In two dimensions the points stay as they are, all equally near; of more than three dimensions the
-        first three are seen.
+    turn, lean: degrees. In two dimensions the points stay as they are, all equally near; of more than three
+        dimensions the first three are seen.
 
     >>> project([[3.0, 4.0]])
     (array([[3., 4.]]), array([0.]))
@@ -136,10 +136,10 @@ def project(points: ArrayLike, turn: float = 0.0) -> tuple[np.ndarray, np.ndarra
     if points.shape[1] == 2:
         return points, np.zeros(len(points))
     x, y, z = points.T[:3]
-    angle = np.radians(turn)
+    angle, lean = np.radians([turn, lean])
     away = x * np.sin(angle) + y * np.cos(angle)
     across = x * np.cos(angle) - y * np.sin(angle)
-    return np.stack([across, z * np.cos(LEAN) + away * np.sin(LEAN)], 1), z * np.sin(LEAN) - away * np.cos(LEAN)
+    return np.stack([across, z * np.cos(lean) + away * np.sin(lean)], 1), z * np.sin(lean) - away * np.cos(lean)
 
 
 def globe(axes: Axes, animated: bool = False) -> Line2D:
@@ -154,7 +154,7 @@ def globe(axes: Axes, animated: bool = False) -> Line2D:
     return axes.plot([], [], color=GRAY, linewidth=0.7, animated=animated)[0]
 
 
-def graticule(turn: float) -> np.ndarray:
+def graticule(turn: float, lean: float = LEAN) -> np.ndarray:
     """Returns the front of the equator and of three meridians, (2, M) with gaps.
 
     >>> graticule(0).shape
@@ -165,6 +165,6 @@ def graticule(turn: float) -> np.ndarray:
     circles += [[np.cos(t) * np.cos(a), np.cos(t) * np.sin(a), np.sin(t)] for a in np.radians([0, 60, 120])]
     parts = []
     for circle in circles:
-        flat, near = project(np.transpose(circle), turn)
+        flat, near = project(np.transpose(circle), turn, lean)
         parts += [np.where(near[:, None] >= 0, flat, np.nan), [[np.nan, np.nan]]]
     return np.concatenate(parts).T

@@ -1,6 +1,4 @@
-"""Pictures of lab 01: small matrices with their numbers, photographs, and a kernel that slides over an image."""
-
-from collections.abc import Callable
+"""Pictures of lab 01: small matrices with their numbers, photographs, and a kernel at work, to be painted on."""
 
 import numpy as np
 import torch
@@ -8,11 +6,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
+from traitlets import Bool, Enum, Float, Int, List
 
 from labkit.figures.drawing import Arrays, array, arrays, items, new_axes, new_panels
-from labkit.figures.live import Live, live
-from labkit.figures.style import GRAY, INK, ORANGE, OUTLINE, styled
-from labkit.filters import correlate2d
+from labkit.figures.hands import Hand
+from labkit.figures.style import GRAY, INK, ORANGE, styled
+from labkit.filters import PADDING_MODES, correlate2d
 
 CELL = 0.46  # inches, of one number of a matrix
 
@@ -104,98 +103,67 @@ def _picture(title, image):
     return picture
 
 
-MOST_PADDING = 5
-MOST_NUMBERS = 5  # a kernel with more rows or columns is drawn without its numbers
+class KernelEditor(Hand):
+    """A picture, a kernel, and what the kernel makes of the picture: one paints on both, and walks over the result.
 
+    image, kernel: rows of numbers, of the image from 0 to 1. convolution: the kernel is turned by 180° first.
+    stride, padding, border: `correlate2d`'s stride, padding, padding_mode. sigma: of the slider's Gaussian.
+    place, weight, pixel: [row, column] looked at in result, kernel and image. lower: whether painting lowers.
 
-@styled
-def _filter_scene(image):
-    """Returns draw(weights, name, stride, padding, place): padded image, kernel and result side by side.
-
-    Image and result are drawn to one scale: a larger stride shows as a smaller result. Frames are round the pixels
-    under the kernel and the pixel that they give. place, 0 to 1, is how far the kernel has come, line by line.
+    >>> KernelEditor(kernel=[[0, 0, 1]], padding=1).state["kernel"]
+    [[0, 0, 1]]
     """
-    image = torch.from_numpy(array("image", image, None, None))
-    height, width = image.shape
-    figure, (left, middle, right) = new_axes(11, 3.9, columns=3, widths=[1, 0.62, 1])
-    for axes in (left, right):
-        edge = MOST_PADDING + 0.5
-        axes.set(xlim=(-edge, width + edge), ylim=(height + edge, -edge), aspect="equal")
-    middle.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
-    blank = np.zeros((1, 1))
-    shown = [axes.imshow(blank, cmap=colors, animated=True, interpolation="nearest", aspect="equal") for axes, colors in
-             ((left, "gray"), (middle, "PuOr"), (right, "gray"))]  # fmt: skip
-    frames = [_frame(axes, 0, 0, 1, 1) for axes in (left, right)]
-    for frame in frames:
-        frame.set(animated=True, edgecolor=ORANGE)
-    centered = {"ha": "center", "va": "center", "fontsize": 11, "path_effects": OUTLINE, "animated": True}
-    numbers = [middle.text(0, 0, "", **centered) for _ in range(MOST_NUMBERS**2)]
-    for axes in (left, middle, right):
-        axes.axis("off")
-        axes.set_title(" \n ")  # room for the titles that `draw` writes
-        axes.title.set_animated(True)
 
-    def draw(weights, name, stride, padding, place):
-        weights = torch.from_numpy(array("weights", weights, None, None))
-        padded = torch.nn.functional.pad(image, (padding,) * 4)
-        result = correlate2d(image, weights, stride, padding)
-        row, column = divmod(round(place * (result.numel() - 1)), result.shape[1])
+    module = "kernel"
+    image = List(np.pad(np.ones((6, 6)), 5).tolist()).tag(sync=True)
+    kernel = List([[1, 0, 1], [0, 1, 0], [1, 0, 1]]).tag(sync=True)
+    convolution, lower = Bool(False).tag(sync=True), Bool(False).tag(sync=True)
+    stride, padding = Int(1).tag(sync=True), Int(0).tag(sync=True)
+    border, sigma = Enum(PADDING_MODES, "zeros").tag(sync=True), Float(1.0).tag(sync=True)
+    place, weight, pixel = List([4, 4]).tag(sync=True), List([0, 0]).tag(sync=True), List([7, 7]).tag(sync=True)
 
-        _show(shown[0], padded, (-padding, width + padding, height + padding, -padding), (0, 1))
-        _show(shown[1], weights, (0, 1, 1, 0), (-weights.abs().max(), weights.abs().max()))
-        limits = (0, 1) if weights.min() >= 0 else (-result.abs().max(), result.abs().max())
-        # The first result stands where the first pixel was, so that one sees what the border costs.
-        _show(shown[2], result, (0, result.shape[1], result.shape[0], 0), limits)
-
-        frames[0].set_bounds(stride * column - padding, stride * row - padding, weights.shape[1], weights.shape[0])
-        frames[1].set_bounds(column, row, 1, 1)
-        _write_numbers(numbers, weights)
-        left.set_title(f"image {height}×{width}" + (f"\nwith {padding} of padding" if padding else "\nno padding"))
-        middle.set_title(f"{name}\n{weights.shape[0]}×{weights.shape[1]}, sum {weights.sum():.2f}")
-        right.set_title(f"result {result.shape[0]}×{result.shape[1]}\nin the frame: {result[row, column]:.2f}")
+    @styled
+    def figure(self) -> Figure:
+        """Image, kernel, products and result, with frames round the pixels under the kernel and the one they give."""
+        image, kernel = (torch.from_numpy(array(name, getattr(self, name), None, None)) for name in ("image", "kernel"))
+        used, border = kernel.flip(0, 1) if self.convolution else kernel, {"padding_mode": self.border}
+        padded = correlate2d(image, torch.ones(1, 1), padding=self.padding, **border)
+        result = correlate2d(padded, used, self.stride)
+        place = [min(at, size - 1) for at, size in zip(self.place, result.shape, strict=True)]
+        top, left, rows, columns = *(self.stride * at for at in place), *kernel.shape
+        products = used * padded[top : top + rows, left : left + columns]
+        figure, axes = new_axes(11, 3.4, columns=4, widths=[1.5, 1, 1, 1.5])
+        largest = result.abs().max().item()
+        limits = (-largest, largest) if kernel.min() < 0 else (0, max(largest, 1))
+        for one, values, (low, high) in (axes[0], padded, (0, 1)), (axes[3], result, limits):
+            one.imshow(values.numpy(), "gray", vmin=low, vmax=high, extent=(0, values.shape[1], values.shape[0], 0))
+        for one, values in zip(axes[1:3], (kernel, products), strict=True):
+            _draw_matrix(one, values.numpy(), (0, 0))
+            one.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal")
+        _frame(axes[0], left, top, columns, rows).set_edgecolor(ORANGE)
+        _frame(axes[3], place[1], place[0], 1, 1).set_edgecolor(ORANGE)
+        titles = ("picture", "turned by 180°: kernel" if self.convolution else "kernel", "products", "result")
+        for one, title, total in zip(axes, titles, (None, kernel.sum(), products.sum(), None), strict=True):
+            one.set_title(title if total is None else f"{title}\nsum {total:.2f}", fontsize=12)
+            one.axis("off")
         return figure
 
-    return draw
-
-
-def _show(artist, values, extent, limits):
-    artist.set_data(values.numpy())
-    artist.set_extent(extent)
-    artist.set_clim(float(limits[0]), float(limits[1]) or 1.0)
-
-
-def _write_numbers(texts, weights):
-    """Writes a small kernel's weights into its cells."""
-    rows, columns = weights.shape
-    small = max(rows, columns) <= MOST_NUMBERS
-    for place, text in enumerate(texts):
-        row, column = divmod(place, columns)
-        text.set_visible(small and row < rows)
-        if text.get_visible():
-            text.set_position(((column + 0.5) / columns, (row + 0.5) / rows))
-            text.set_text(f"{weights[row, column]:.2f}")
-
-
-def kernel_editor(image: ArrayLike, kernels: dict[str, Callable]) -> Live:
-    """Shows a kernel that slides over an image, under sliders for sigma, size, stride, padding and the place.
-
-    image: (H, W), values from 0 to 1.
-    kernels: {name: function(sigma, size) -> (h, w)}.
-
-    >>> from labkit.filters import gaussian_kernel
-    >>> kernel_editor(np.eye(8), {"Gaussian": gaussian_kernel}).set(size=5).values["size"]
-    5
-    """
-    scene = _filter_scene(image)
-
-    def draw(kernel, sigma, size, stride, padding, place):
-        return scene(kernels[kernel](sigma, size), kernel, stride, padding, place)
-
     alt = (
-        "Left an image with a frame round the pixels under the kernel, in the middle the weights of the kernel, right "
-        "the result with a frame round the pixel that those give. Sliders choose the kernel, its sigma and size, "
-        "stride and padding, and move the kernel over the image line by line."
+        "A picture with a frame round the pixels under the kernel, the kernel's weights, their products with those "
+        "pixels, and the result with a frame round the pixel that is the products' sum. Picture and kernel can be "
+        "painted on; the frame can be moved over the result. Kernels, stride and padding can be chosen."
     )
-    sliders = {"sigma": (0.5, 4.0, 1.0, 0.1), "size": (1, 11, 3, 2), "stride": (1, 4, 1)}
-    rest = {"padding": (0, MOST_PADDING, 0), "place": (0.0, 1.0, 0.4, 0.005)}
-    return live(draw, alt, kernel=list(kernels), **sliders, **rest)
+
+
+def kernel_editor(image: ArrayLike, kernel: ArrayLike) -> KernelEditor:
+    """Shows a kernel at work on an image, rounded to two digits; both can be painted on.
+
+    image: (H, W), values from 0 to 1, at least 7 each way. kernel: (h, w), at most 7 each way.
+
+    >>> kernel_editor(np.eye(8), [[1, 2, 1]]).kernel
+    [[1.0, 2.0, 1.0]]
+    """
+    image = array("image", image, None, None)
+    if min(image.shape) < 7:
+        raise ValueError(f"image: got shape {image.shape}, expected at least 7 pixels each way")
+    return KernelEditor(image=image.round(2).tolist(), kernel=array("kernel", kernel, None, None).tolist())

@@ -1,4 +1,4 @@
-"""Pictures of lab 03: surfaces in two dimensions, the paths of optimizers across them, and a race of two of them."""
+"""Pictures of lab 03: surfaces in two dimensions, the paths of optimizers across them, a race, and momentum's plane."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from traitlets import Dict, Enum, Float, Int, List, default
 from labkit import optimizers
 from labkit.figures.drawing import Arrays, arrays, new_axes
 from labkit.figures.hands import Hand
-from labkit.figures.style import GRAY, INK, MARKERS, YELLOW, looks, styled
+from labkit.figures.style import BLUE, GRAY, INK, MARKERS, RED, YELLOW, looks, styled
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,57 @@ class Race(Hand):
     )
 
 
-def race() -> Race:
-    """Shows optimizers racing down a surface.
+def contraction(x: ArrayLike, momentum: ArrayLike) -> np.ndarray:
+    """Returns by what a step with momentum multiplies the distance in a bowl in the long run; at least 1: it diverges.
 
-    >>> race().surface
-    'valley'
+    x: learning rate times curvature. The larger root of r² - (1 + α - x) r + α, in absolute value (Polyak 1964).
+
+    >>> contraction([0.5, 2.5], 0.0).tolist()
+    [0.5, 1.5]
     """
-    return Race()
+    half = (1 + np.asarray(momentum) - np.asarray(x)) / 2
+    inside = half**2 - momentum  # below 0 the roots are complex, and both have the absolute value √α
+    return np.where(inside < 0, np.sqrt(momentum), np.abs(half) + np.sqrt(np.maximum(inside, 0)))
+
+
+class MomentumPlane(Hand):
+    """The plane of learning rate times curvature and momentum, beside the path down a bowl with curvatures 1 and kappa.
+
+    >>> MomentumPlane(kappa=9.0).state["kappa"]
+    9.0
+    """
+
+    module = "momentum"
+    kappa = Float(30.0).tag(sync=True)
+    rate = Float(0.02).tag(sync=True)
+    momentum = Float(0.6).tag(sync=True)
+    steps = Int(60).tag(sync=True)
+
+    @styled
+    def figure(self) -> Figure:
+        """The plane with both curvatures, and the path across the bowl."""
+        figure, (left, right) = new_axes(10.5, 4.8, columns=2)
+        x, alpha = np.meshgrid(np.logspace(-3.5, 0.7, 211), np.linspace(0, 0.999, 201))
+        left.contourf(x, alpha, contraction(x, alpha), [0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1], cmap="Greens_r")
+        alpha = alpha[:, 0]
+        left.plot(2 * (1 + alpha), alpha, color=RED, label="diverges to the right of it")
+        left.plot((1 - np.sqrt(alpha)) ** 2, alpha, color=BLUE, linestyle="--", label="monotone to the left of it")
+        root = math.sqrt(self.kappa)
+        best = np.array([1, self.kappa]) * 4 / (root + 1) ** 2  # Polyak 1964
+        left.plot(best, [((root - 1) / (root + 1)) ** 2] * 2, "D", color=YELLOW, markeredgecolor=INK, label="best")
+        left.plot([self.rate, self.rate * self.kappa], [self.momentum] * 2, "o-", color=INK, label="flat and steep")
+        left.set(xscale="log", xlim=(10**-3.5, 10**0.7), ylim=(0, 1), ylabel="momentum α")
+        left.set(xlabel="learning rate η times curvature λ")
+        left.legend(loc="lower left")
+        surface = bowl((1.0, self.kappa))
+        _draw_surface(right, surface)
+        right.plot(*descend(surface, RACERS["momentum"](self.rate, self.momentum), self.steps).T, "o-", color=RED, ms=3)
+        right.set(xlabel="parameter x, curvature 1", ylabel=f"parameter y, curvature {self.kappa:g}")
+        return figure
+
+    alt = (
+        "Left, the plane of learning rate times curvature, logarithmic, and momentum. To the right of a curve descent "
+        "diverges, to the left of another it is monotone, between them it swings; two dots at the height of the "
+        "momentum stand for the flat and the steep direction of a bowl, two diamonds for where they are best. Right, "
+        "the path across the bowl. The dots can be dragged; the condition number and the steps can be chosen."
+    )

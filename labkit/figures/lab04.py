@@ -1,23 +1,22 @@
-"""Pictures of lab 04: distances of pairs and their ROC curve, a triplet in the plane, the triplet loss as a surface."""
+"""Pictures of lab 04: distances of pairs and their ROC curve, a triplet and a whole batch in the plane."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
+import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Polygon
+from matplotlib.patches import Circle
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
-from traitlets import Bool, Float, List
+from traitlets import Bool, Enum, Float, Int, List
 
 from labkit import checks
-from labkit.figures.drawing import Draw, array, items, new_axes
+from labkit.distances import pairwise_distances
+from labkit.figures.drawing import array, items, new_axes
 from labkit.figures.embedding import PLANE
 from labkit.figures.hands import Hand
-from labkit.figures.live import Live, live
-from labkit.figures.style import BLUE, DIFFERENT, GRAY, INK, NAME, ORANGE, OUTLINE, SAME, looks, styled
+from labkit.figures.style import BLUE, DIFFERENT, GRAY, INK, NAME, ORANGE, OUTLINE, SAME, class_look, looks, styled
+from labkit.losses.triplet import TripletLoss
 
 
 @styled
@@ -110,7 +109,7 @@ def triplet(
 
 
 STEP = 0.3  # length of the step of gradient descent that the arrows show
-LIMIT = 2.0  # half the width of the plane; the largest distance of the surface
+LIMIT = 2.0  # half the width of the plane
 CORNERS = {"anchor": (INK, "o"), "positive": (SAME, "s"), "negative": (DIFFERENT, "^")}
 
 
@@ -178,84 +177,57 @@ class TripletPlane(Hand):
     )
 
 
-def triplet_playground() -> TripletPlane:
-    """Shows a triplet to drag about the plane.
+START = [[-1.2, 0.4], [-0.5, -0.9], [0.3, 0.6], [0.9, 1.1], [1.4, 0.2], [-0.4, 0.2], [0.2, -1.3], [1, -0.7], [0.6, 0]]
 
-    >>> triplet_playground().margin
+
+class Batch(Hand):
+    """A batch of three classes in the plane and all its triplets.
+
+    points: (N, 2). labels: N of 0 to 2. mining: as in `TripletLoss`. alone: draw the triplets of one `anchor` only.
+
+    >>> Batch(mining="hard").state["margin"]
     0.4
     """
-    return TripletPlane()
 
+    module = "batch"
+    points = List(START).tag(sync=True)
+    labels = List([0, 0, 0, 1, 1, 1, 2, 2, 2]).tag(sync=True)
+    mining = Enum(["all", "hard", "semihard"], "all").tag(sync=True)
+    margin = Float(0.4).tag(sync=True)
+    anchor = Int(0).tag(sync=True)
+    alone = Bool(False).tag(sync=True)
 
-KEPT = {  # what a mining keeps, by FaceNet's definitions; the exponential triplet paper prints them reversed
-    "all": "all triplets",
-    "active": "kept: d(a,n) < d(a,p) + margin",
-    "semihard": "kept: d(a,p) < d(a,n) < d(a,p) + margin",
-    "hard": "kept: d(a,n) < d(a,p)",
-}
-
-
-@styled
-def surface_scene() -> Draw:
-    """Returns draw(margin, constraint="all") -> Figure: the triplet loss over its two distances.
-
-    constraint: which triplets are kept, of KEPT; where the others lie is hatched (Figures 2 and 3 of the exponential
-        triplet paper).
-
-    >>> surface_scene()(0.4).axes[0].get_title().splitlines()[0]
-    'loss = [d(a,p) − d(a,n) + 0.40]₊'
-    """
-    figure, axes = new_axes(6.4, 5.6, xlabel="d(a,p), anchor to positive", ylabel="d(a,n), anchor to negative")
-    axes.set(xlim=(0, LIMIT), ylim=(0, LIMIT), aspect="equal")
-    axes.title.set_animated(True)
-    levels = np.linspace(0, 1.25 * LIMIT, 11)
-    colors = colormaps["YlOrBr"](np.linspace(0.08, 0.85, 10))
-    scale = ScalarMappable(BoundaryNorm(levels, 10), ListedColormap(colors))
-    figure.colorbar(scale, ax=axes, label="loss", shrink=0.85)
-    bands = [axes.add_patch(Polygon([[0, 0]], facecolor=color, linewidth=0)) for color in colors]
-    hatched = {"facecolor": "#eeeeee", "edgecolor": GRAY, "hatch": "//", "linewidth": 0}
-    hidden = [axes.add_patch(Polygon([[0, 0]], **hatched)) for _ in range(2)]
-    (equal,) = axes.plot([0, LIMIT], [0, LIMIT], color=INK, linewidth=1.8)
-    (border,) = axes.plot([], [], color=INK, linewidth=1.8, linestyle="--")
-    names = [axes.text(0, 0, name, rotation_mode="anchor", **NAME) for name in ("hard", "semi-hard", "easy: no loss")]
-    names[1].set_rotation(45)
-    for order, artist in enumerate([*bands, *hidden, equal, border, *names]):
-        artist.set(animated=True, zorder=2 + order / 100)
-
-    def below(shift):
-        """The part of the plane with d(a,n) < d(a,p) + shift."""
-        return [[0, shift], [LIMIT, LIMIT + shift], [LIMIT, -LIMIT], [0, -LIMIT]]
-
-    def draw(margin, constraint="all"):
-        for band, level in zip(bands, levels, strict=False):
-            band.set_xy(below(margin - level))
-        easy = [[0, margin], [LIMIT, LIMIT + margin], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
-        not_hard = [[0, 0], [LIMIT, LIMIT], [LIMIT, 3 * LIMIT], [0, 3 * LIMIT]]
-        covers = {"all": [], "active": [easy], "semihard": [easy, below(0)], "hard": [not_hard]}[constraint]
-        for n, patch in enumerate(hidden):
-            patch.set_visible(n < len(covers))
-            patch.set_xy(covers[n] if n < len(covers) else [[0, 0]])
-        border.set_data([0, LIMIT], [margin, LIMIT + margin])
-        names[0].set_position((0.68 * LIMIT, 0.32 * LIMIT))
-        names[1].set_position((0.45 * LIMIT - margin / 4, 0.45 * LIMIT + margin / 4))
-        names[2].set_position((0.28 * LIMIT, 0.86 * LIMIT))
-        names[1].set_visible(margin > 0.06 * LIMIT)
-        axes.set_title(f"loss = [d(a,p) − d(a,n) + {margin:.2f}]₊\n{KEPT[constraint]}")
+    @styled
+    def figure(self) -> Figure:
+        """The pairs that the loss pulls and pushes; and the two distances of every triplet."""
+        points = torch.tensor(self.points, dtype=torch.float64, requires_grad=True)
+        labels = torch.tensor(self.labels)
+        distances = pairwise_distances(points)
+        distances.retain_grad()
+        TripletLoss(self.margin, self.mining).of_distances(distances, labels).backward()
+        weights = distances.grad * (not self.alone or torch.arange(len(labels))[:, None] == self.anchor)
+        weights, moves = (weights + weights.T).triu(), -2 * points.grad
+        points, distances = points.detach(), distances.detach()
+        figure, (left, right) = new_axes(10.5, 5.2, columns=2)
+        for a, b in weights.nonzero().tolist():
+            color, line = (SAME, "-") if weights[a, b] > 0 else (DIFFERENT, "--")
+            left.plot(*points[[a, b]].T, color=color, linestyle=line, linewidth=1.2)
+        for label, name in enumerate("ABC"):
+            left.plot(*points[labels == label].T, label=f"class {name}", **class_look((0, 1, 4)[label], 11))
+        left.quiver(*points.T, *moves.T, angles="xy", scale_units="xy", scale=1, width=0.009, color=INK, zorder=4)
+        positive, negative = (labels[:, None] == labels).fill_diagonal_(False), labels[:, None] != labels
+        a, p, n = (positive[:, :, None] & negative[:, None]).nonzero().T
+        right.plot(distances[a, p], distances[a, n], ".", color=INK)
+        right.plot([0, 4], [0, 4], color=INK, linewidth=1.8)
+        right.plot([0, 4], [self.margin, 4 + self.margin], color=INK, linewidth=1.8, linestyle="--")
+        left.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal", **PLANE)
+        right.set(xlim=(0, 4), ylim=(0, 4), aspect="equal", xlabel="d(a,p)", ylabel="d(a,n)")
+        left.legend(loc="lower left")
         return figure
 
-    return draw
-
-
-def surface_explorer() -> Live:
-    """Shows the triplet loss over its two distances, under a slider for the margin and a choice of what is kept.
-
-    >>> surface_explorer().values
-    {'margin': 0.4, 'constraint': 'all'}
-    """
-    choices = {"none: all": "all", "active": "active", "semi-hard": "semihard", "hard": "hard"}
     alt = (
-        "The triplet loss as bands of color over the distance of anchor and positive and that of anchor and negative. "
-        "Hard triplets lie below the diagonal, semi-hard ones in a strip above it as wide as the margin, easy ones "
-        "without loss above the strip. What the chosen constraint leaves out is hatched."
+        "Left, nine points of three classes in the plane, to be dragged; solid lines join the pairs that the loss "
+        "pulls together, dashed ones those that it pushes apart, and arrows show the sum of the forces on each point. "
+        "Right, each triplet as a dot over its two distances: hard ones lie below the diagonal, semi-hard ones in a "
+        "strip above it as wide as the margin, easy ones above the strip. Mining and margin can be chosen."
     )
-    return live(surface_scene(), alt, margin=(0.0, 1.0, 0.4, 0.05), constraint=choices)

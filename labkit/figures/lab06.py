@@ -1,4 +1,4 @@
-"""Pictures of lab 06: losses as surfaces over two distances, and where Unit-Range and Unit-Bounce put a point."""
+"""Pictures of lab 06: losses over two distances, and where Unit-Range and Unit-Bounce put a point."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,11 +8,12 @@ import torch
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from traitlets import Bool, Enum, Float, List
 
 from labkit.embeddings import l2, unit_bounce, unit_range
 from labkit.figures.drawing import array, items, new_axes, new_panels
-from labkit.figures.live import Live, live
-from labkit.figures.style import BLUE, INK, ORANGE, RED, looks, styled
+from labkit.figures.hands import Hand
+from labkit.figures.style import BLUE, INK, ORANGE, PURPLE, RED, looks, styled
 from labkit.losses.exponential_triplet import barrier
 
 MAPS = {  # name -> f(x, radius), a map of rows (..., D)
@@ -22,9 +23,8 @@ MAPS = {  # name -> f(x, radius), a map of rows (..., D)
     "Unit-Bounce, authors' code": partial(unit_bounce, bounce="authors"),
     "Unit-Bounce, authors' limit": partial(unit_bounce, bounce="limit"),
 }
-HIGHEST = 6.0  # of the surfaces; the barrier's tangent is cut off there
-GRID = np.linspace(0, 1, 41)  # distances at which the surface that turns is computed, divided by the largest one
-FINE = np.linspace(0, 1, 101)  # those of the still surfaces
+HIGHEST = 6.0  # of the surfaces, which are cut off there
+FINE = np.linspace(0, 1, 101)  # distances at which a surface is computed, divided by the largest one
 
 
 def triplet_height(p: ArrayLike, q: ArrayLike, margin: float = 0.2, semihard: bool = False) -> np.ndarray:
@@ -65,63 +65,61 @@ def surfaces(heights: dict[str, Callable]) -> Figure:
     p, q = np.meshgrid(FINE, FINE, indexing="ij")
     for place, (title, height) in enumerate(heights.items(), 1):
         axes = figure.add_subplot(1, len(heights), place, projection="3d")
-        _surface_axes(axes)
+        axes.set(xlabel="positive pair, p", ylabel="negative pair, q", zlabel="loss", xlim=(0, 1), ylim=(0, 1))
+        axes.tick_params(labelsize=9, color=INK, labelcolor=INK)
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.label.set_size(10)
+        axes.view_init(elev=28, azim=-60)
+        axes.set_box_aspect(None, zoom=0.85)  # room for the labels, which the layout does not count
         axes.plot_surface(p, q, np.minimum(height(p, q), HIGHEST), cmap="YlOrBr", rstride=1, cstride=1, linewidth=0)
         axes.set_zlim(0, max(1.0, axes.get_zlim()[1]))  # a low surface shall look low
         axes.set_title(title)
     return figure
 
 
-def _surface_axes(axes, turn=-60):
-    axes.set(xlabel="positive pair, p", ylabel="negative pair, q", zlabel="loss", xlim=(0, 1), ylim=(0, 1))
-    axes.tick_params(labelsize=9, color=INK, labelcolor=INK)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.label.set_size(10)
-    axes.view_init(elev=28, azim=turn)
-    axes.set_box_aspect(None, zoom=0.85)  # room for the labels, which the layout does not count
+class Barrier(Hand):
+    """The exponential triplet loss, for ten classes, of a positive pair at distance p and a negative one at q.
 
+    loss: or the triplet loss, to compare. overlap: c_o, ten times c_n.
 
-@styled
-def _cut_surface(c_n, positive_weight, negative_weight, turn, cut):
-    """The exponential triplet loss as a surface, and the two curves along which it is cut at q = cut and at p = cut."""
-    height = partial(exponential_height, c_n=c_n, positive_weight=positive_weight, negative_weight=negative_weight)
-    figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
-    space = figure.add_subplot(1, 2, 1, projection="3d")
-    _surface_axes(space, turn)
-    p, q = np.meshgrid(GRID, GRID, indexing="ij")
-    space.plot_surface(p, q, np.minimum(height(p, q), HIGHEST), cmap="YlOrBr", alpha=0.6, linewidth=0)
-    space.set_zlim(0, HIGHEST)
-    flat = figure.add_subplot(1, 2, 2)
-    flat.tick_params(labelsize=12, color=INK, labelcolor=INK)
-    fine, constant = np.linspace(0, 1, 201), np.full(201, float(cut))
-    over_p = f"q = {cut:.2f}, over p", BLUE, "-", fine, constant
-    over_q = f"p = {cut:.2f}, over q", RED, "--", constant, fine
-    for name, color, line, x, y in (over_p, over_q):
-        values = np.minimum(height(x, y), HIGHEST)
-        space.plot(x, y, values, color=color, linestyle=line, zorder=10)
-        flat.plot(fine, values, color=color, linestyle=line, label=name)
-    for place, name in ((c_n, "c_n"), (0.5, "½")):
-        flat.axvline(place, color=INK, linestyle=":", linewidth=1.2)
-        flat.annotate(name, (place, 0.72 * HIGHEST), (4, 0), textcoords="offset points")
-    flat.set(xlabel="distance / d_max", ylabel="loss (cut off at 6)", xlim=(0, 1), ylim=(0, HIGHEST))
-    flat.legend(loc="upper center")
-    return figure
-
-
-def surface_explorer() -> Live:
-    """Shows the exponential triplet loss as a surface that can be turned and cut, under sliders.
-
-    >>> surface_explorer().values["c_n"]
-    0.15
+    >>> Barrier(p=0.6, q=0.3).figure().axes[0].get_title()
+    'loss 1.26'
     """
+
+    module = "barrier"
+    loss = Enum(["exponential", "triplet, margin 0.2"], "exponential").tag(sync=True)
+    p = Float(0.6).tag(sync=True)
+    q = Float(0.3).tag(sync=True)
+    overlap = Float(1.5).tag(sync=True)
+    positive_weight = Float(1.0).tag(sync=True)
+    negative_weight = Float(1.0).tag(sync=True)
+
+    @styled
+    def figure(self) -> Figure:
+        """The loss over both distances, and over each of them where the other is as it is."""
+        constants = self.overlap / 10, self.positive_weight, self.negative_weight
+        height = triplet_height if self.loss != "exponential" else lambda p, q: exponential_height(p, q, *constants)
+        figure, (left, right) = new_axes(10, 4.6, columns=2)
+        left.set(xlabel="positive pair, p", ylabel="negative pair, q", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        levels = np.linspace(0, HIGHEST, 19)
+        left.contourf(FINE, FINE, np.minimum(height(*np.meshgrid(FINE, FINE)), HIGHEST), levels, cmap="YlOrBr")
+        left.axhline(self.q, color=BLUE)
+        left.axvline(self.p, color=RED, linestyle="--")
+        left.plot(self.p, self.q, "o", color=INK, markersize=10)
+        here = height(np.array(self.p), np.array(self.q))
+        left.set_title(f"loss {here:.2f}")
+        right.plot(FINE, height(FINE, np.full(101, self.q)), color=BLUE, label=f"over p, q = {self.q:.2f}")
+        right.plot(FINE, height(np.full(101, self.p), FINE), "--", color=RED, label=f"over q, p = {self.p:.2f}")
+        right.plot(self.p, here, "s", self.q, here, "^", color=INK, markersize=9)
+        right.set(xlabel="distance / d_max", ylabel="loss (cut off at 6)", xlim=(0, 1), ylim=(0, HIGHEST))
+        right.legend(loc="upper center")
+        return figure
+
     alt = (
-        "Left, the exponential triplet loss as a surface over the distances of a positive and a negative pair: flat "
-        "and zero where the positive is within c_n and the negative beyond one half, rising ever more steeply to both "
-        "sides. Right, the two curves along which the surface is cut."
+        "Left, the exponential triplet loss as shades over the distances of a positive and a negative pair: zero where "
+        "the positive is within c_n and the negative beyond one half, ever darker away from there. Right, the loss "
+        "over each distance while the other stays. Both distances and c_n can be dragged."
     )
-    weights = dict.fromkeys(("positive_weight", "negative_weight"), (0.0, 3.0, 1.0, 0.25))
-    view = {"turn": (-180, 180, -60, 5), "cut": (0.0, 1.0, 0.3, 0.05)}
-    return live(_cut_surface, alt, c_n=(0.0, 0.95, 0.15, 0.05), **weights, **view)
 
 
 def landing(name: str, length: ArrayLike, radius: float = 1.0) -> np.ndarray:
@@ -190,47 +188,50 @@ def _place_colors(points):
     return hsv_to_rgb(np.stack([hue, np.clip(length, 0, 1), np.full_like(hue, 0.92)], axis=-1))
 
 
-@styled
-def _range_scene():
-    """Returns draw(map, length, radius): a point of that length, where the map puts it, and all lengths."""
-    figure, (left, right) = new_axes(10, 4.6, columns=2, widths=[1.5, 1])
-    left.set(xlim=(0, 6), ylim=(-2.2, 2.2), xlabel="length before", ylabel="place after, along its direction")
-    left.axhline(0, color=INK, linewidth=0.8)
-    (curve,) = left.plot([], [], color=BLUE, animated=True)
-    (dot,) = left.plot([], [], "o", color=ORANGE, markersize=11, animated=True, zorder=4)
-    right.set(xlim=(-6, 6), ylim=(-6, 6), aspect="equal", xlabel="x₁", ylabel="x₂")
-    (sphere,) = right.plot([], [], color=INK, linestyle=":", linewidth=1.5, animated=True)
-    (before,) = right.plot([], [], "s", color=RED, markersize=9, animated=True, label="before", zorder=3)
-    (after,) = right.plot([], [], "o", color=ORANGE, markersize=11, animated=True, label="after", zorder=4)
-    right.legend(loc="upper left")
-    left.set_title(" \n ")
-    left.title.set_animated(True)
-    turn, lengths = np.linspace(0, 2 * np.pi, 121), np.linspace(0.001, 6, 2000)
-    direction = np.array([np.cos(0.5), np.sin(0.5)])
+class RangePlane(Hand):
+    """A point, the place to which one of MAPS brings it, and a target that pulls at this place: what comes back to it?
 
-    def draw(map, length, radius):
-        place = landing(map, np.array([length]), radius)[0]
-        curve.set_data(*_open_jumps(lengths, landing(map, lengths, radius), radius))
-        dot.set_data([length], [place])
-        sphere.set_data(radius * np.cos(turn), radius * np.sin(turn))
-        before.set_data(*(length * direction)[:, None])
-        after.set_data(*(place * direction)[:, None])
-        left.set_title(f"{map}, radius {radius:.2f}\nlength {length:.2f} goes to {place:.2f}")
+    >>> RangePlane(map="L2", point=[3.0, 0.0]).figure().axes[0].get_title()
+    'L2: length 3.00 goes to 1.00'
+    """
+
+    module = "range"
+    map = Enum(list(MAPS), "Unit-Bounce").tag(sync=True)
+    point = List([1.5, -0.6]).tag(sync=True)
+    target = List([-0.5, 0.6]).tag(sync=True)
+    radius = Float(1.0).tag(sync=True)
+    detached = Bool(False).tag(sync=True)
+
+    @styled
+    def figure(self) -> Figure:
+        """Point, place and target in the plane, and the place over the length."""
+        point = torch.tensor(self.point, dtype=torch.float64, requires_grad=True)
+        how = {"grad": "detached"} if self.detached and self.map != "L2" else {}
+        place = MAPS[self.map](point, self.radius, **how)
+        force = torch.tensor(self.target) - place.detach()
+        (back,) = torch.autograd.grad(place, point, force)
+        figure, (left, right) = new_axes(10, 4.8, columns=2, widths=[1.2, 1])
+        left.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="x₁", ylabel="x₂")
+        turn = np.linspace(0, 2 * np.pi, 121)
+        left.plot(self.radius * np.cos(turn), self.radius * np.sin(turn), color=INK, linestyle=":", linewidth=1.5)
+        arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.009, "zorder": 4}
+        places = {"before": self.point, "after": place.detach(), "target": self.target}
+        for (name, at), color, marker in zip(places.items(), (RED, ORANGE, PURPLE), "soD", strict=True):
+            left.plot(*at, marker, color=color, markersize=10, label=name, zorder=3)
+        left.quiver(*place.detach(), *force, color=PURPLE, **arrow)
+        left.quiver(*point.detach(), *back, color=RED, **arrow)
+        left.legend(loc="upper left")
+        lengths, length = np.linspace(0.001, 4.5, 2000), np.linalg.norm(self.point)
+        side = landing(self.map, [length], self.radius)
+        left.set_title(f"{self.map}: length {length:.2f} goes to {side[0]:.2f}")
+        right.set(xlabel="length before", ylabel="place after, along its direction", ylim=(-2.2, 2.2))
+        right.axhline(0, color=INK, linewidth=0.8)
+        right.plot(*_open_jumps(lengths, landing(self.map, lengths, self.radius), self.radius), color=BLUE)
+        right.plot(length, side, "o", color=ORANGE, markersize=11)
         return figure
 
-    return draw
-
-
-def range_explorer() -> Live:
-    """Shows where a map puts a point, under sliders for its length and the radius and a choice of the map.
-
-    >>> range_explorer().values
-    {'map': 'Unit-Bounce', 'length': 1.6, 'radius': 1.0}
-    """
     alt = (
-        "Left, the place of a point after a map over its length before. L2 puts all on the sphere, Unit-Range only "
-        "those outside, Unit-Bounce runs to and fro between both sides, the authors' code jumps. Right, the point "
-        "in the plane before and after, and the sphere."
+        "Left, a point in the plane, the circle of the radius, the place to which a map brings the point, and a target "
+        "that pulls at this place; a red arrow shows what comes back to the point. Right, the place over the length. "
+        "Point and target can be dragged."
     )
-    choices = ["Unit-Bounce", *(name for name in MAPS if name != "Unit-Bounce")]
-    return live(_range_scene(), alt, map=choices, length=(0.05, 6.0, 1.6, 0.05), radius=(0.5, 2.0, 1.0, 0.05))

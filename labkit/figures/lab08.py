@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from functools import partial
 
-import ipywidgets
 import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from traitlets import Bool, Enum, Float, Int, List
 
-from labkit.centroids import energy
-from labkit.figures.drawing import Arrays, array, arrays, items, new_axes, new_panels
-from labkit.figures.embedding import gallery, globe, graticule, project
+from labkit.centroids import charge_simulation, energy
+from labkit.figures.drawing import Arrays, array, items, new_axes, new_panels
+from labkit.figures.embedding import LEAN, gallery, globe, graticule, project
+from labkit.figures.hands import Hand
 from labkit.figures.live import Live, live
-from labkit.figures.style import BLUE, INK, ORANGE, OUTLINE, RED, looks, styled
+from labkit.figures.style import BLUE, INK, NAME, ORANGE, OUTLINE, RED, class_look, looks, styled
 from labkit.losses.softmax import additive, additive_angle, psi
 
 REGIONS = ListedColormap(["#e4e6e9", "#b3d3ef", "#f3c4ba"])  # the gap, class 1, class 2
@@ -31,85 +32,46 @@ def cosines_of(points: ArrayLike) -> np.ndarray:
     return np.sort((unit @ unit.T)[np.triu_indices(len(points), 1)])
 
 
-@styled
-def charge_strip(positions: ArrayLike, steps: list[int]) -> Figure:
-    """Draws charges on the circle or the sphere at some steps of a simulation, side by side, with the energy above.
+class Charges(Hand):
+    """Charges that repel each other on a circle or a sphere, moved as by `charge_simulation`.
 
-    positions: (T, N, D), D of 2 or 3. Charges behind the sphere are hollow.
-    steps: which of the T to show.
+    points: (N, D), D of 2 or 3; at random at first. turn, lean: how the sphere is seen, degrees.
 
-    >>> charge_strip([[[1, 0], [-1, 0]]], steps=[0]).axes[0].get_title()
-    'step 0\\nenergy 0.500'
+    >>> len(Charges().points)
+    5
     """
-    positions = array("positions", positions, None, None, None)
-    figure, panels = new_panels(len(steps), len(steps), 2.6, 3.0)
-    for axes, step in zip(panels, steps, strict=True):
-        lines = globe(axes)
-        if positions.shape[2] > 2:
-            lines.set_data(graticule(0))
-        flat, near = project(positions[step])
-        axes.plot(*flat[near < 0].T, "o", color=BLUE, markerfacecolor="white", markersize=7)
-        axes.plot(*flat[near >= 0].T, "o", color=BLUE, markersize=10)
-        axes.set_title(f"step {step}\nenergy {energy(torch.tensor(positions[step])):.3f}")
-    return figure
 
+    module = "charges"
+    points = List(charge_simulation(5, 2, steps=0, seed=1)[0].tolist()).tag(sync=True)
+    damping = Float(0.5).tag(sync=True)
+    transport = Bool(True).tag(sync=True)
+    turn = Float(0.0).tag(sync=True)
+    lean = Float(LEAN).tag(sync=True)
 
-@styled
-def _charge_scene(runs):
-    """Returns draw(charges, step, turn): charges at a step, and the cosines of all their pairs."""
-    runs = arrays("runs", runs, None, None, None)
-    if len({len(p) for p in runs.values()}) > 1:
-        raise ValueError(f"runs: got {[len(p) for p in runs.values()]} steps, expected the same number in each")
-    figure, (left, right) = new_axes(10, 4.8, columns=2)
-    lines = globe(left, animated=True)
-    (back,) = left.plot([], [], "o", color=BLUE, markerfacecolor="white", markersize=8, animated=True)
-    (front,) = left.plot([], [], "o", color=BLUE, markersize=12, animated=True)
-    (ideal,) = right.plot([0, 1], [0, 0], color=ORANGE, linestyle="--", animated=True, label="regular simplex")
-    (pairs,) = right.plot([], [], ".", color=RED, animated=True, label="pairs of charges")
-    right.set(xlim=(-0.03, 1.03), ylim=(-1.05, 1.05), xlabel="share of pairs", ylabel="cosine of a pair, at most")
-    right.legend(loc="upper left")
-    left.set_title(" \n ")
-    left.title.set_animated(True)
-
-    def draw(charges, step, turn):
-        points = runs[charges][step]
-        flat, near = project(points, turn)
-        lines.set_data(graticule(turn) if points.shape[1] > 2 else ([], []))
-        back.set_data(flat[near < 0].T)
-        front.set_data(flat[near >= 0].T)
+    @styled
+    def figure(self) -> Figure:
+        """The charges, and the cosines of all their pairs."""
+        points = np.array(self.points)
         cosines = cosines_of(points)
-        pairs.set_data(np.linspace(0, 1, len(cosines)), cosines)
-        ideal.set_ydata([-1 / (len(points) - 1)] * 2)
-        seen = "" if points.shape[1] <= 3 else f" (3 of {points.shape[1]} dimensions are drawn)"
-        left.set_title(
-            f"step {step}: energy {energy(torch.tensor(points)):.3f}\nlargest cosine {cosines[-1]:.3f}{seen}"
-        )
+        figure, (left, right) = new_axes(10, 4.8, columns=2)
+        lines = globe(left)
+        if points.shape[1] > 2:
+            lines.set_data(graticule(self.turn, self.lean))
+        flat, near = project(points, self.turn, self.lean)
+        left.plot(*flat[near < 0].T, "o", color=BLUE, markerfacecolor="white", markersize=8)
+        left.plot(*flat[near >= 0].T, "o", color=BLUE, markersize=12)
+        left.set_title(f"energy {energy(torch.tensor(points)):.3f}, largest cosine {cosines[-1]:.3f}")
+        right.plot(np.linspace(0, 1, len(cosines)), cosines, "o", color=RED, label="pairs of charges")
+        right.axhline(-1 / (len(points) - 1), color=ORANGE, linestyle="--", label="regular simplex")
+        right.set(xlim=(-0.03, 1.03), ylim=(-1.05, 1.05), xlabel="share of pairs", ylabel="cosine of a pair, at most")
+        right.legend(loc="upper left")
         return figure
 
-    return draw
-
-
-def charge_explorer(runs: Arrays) -> Live:
-    """Shows charges at a step of a simulation, and the cosines of their pairs, with a button to play.
-
-    runs: {name: positions (T, N, D)}, all with the same T; of more than three dimensions the first three are drawn.
-
-    >>> charge_explorer({"two": [[[1, 0], [0, 1]], [[1, 0], [-1, 0]]]}).values
-    {'charges': 'two', 'step': 1, 'turn': 0}
-    """
-    draw = _charge_scene(runs)
-    last = len(next(iter(runs.values()))) - 1
     alt = (
-        "Left, charges on a circle or a turning sphere, from random places at step 0 to where they come to rest. "
-        "Right, the cosines of all pairs in order of size: a wide curve at first, which becomes level, at the dashed "
-        "line of the regular simplex, when there are at most one more charges than dimensions."
+        "Left, charges on a circle or a sphere, to be dragged, shaken and let run until they are spread evenly; the "
+        "sphere can be turned. Right, the cosines of all pairs in order of size: a wide curve at first, which becomes "
+        "level, at the dashed line of the regular simplex, when there are at most one more charges than dimensions."
     )
-    widget = live(draw, alt, charges=list(runs), step=(0, last, last), turn=(-180, 180, 0, 5))
-    play = ipywidgets.Play(value=0, min=0, max=last, step=2, interval=150)
-    ipywidgets.jslink((play, "value"), (widget.controls["step"], "value"))
-    controls = widget.children[-1]
-    controls.children = (*controls.children, play)
-    return widget
 
 
 def margin_rules(times: int = 4, cosine: float = 0.35, angle: float = 0.5) -> dict[str, Callable]:
@@ -131,48 +93,66 @@ def margin_rules(times: int = 4, cosine: float = 0.35, angle: float = 0.5) -> di
     return rules
 
 
-@styled
-def _target_curves(times, cosine, angle, scale, apart):
-    """Target logits over the angle to the own row; and the loss of an embedding between two rows, `apart` degrees."""
-    figure, (left, right) = new_axes(11, 4.8, columns=2)
-    theta, between = np.linspace(0, 180, 721), np.linspace(0, apart, 361)
-    other = scale * np.cos(np.radians(apart - between))
-    for (name, rule), (color, line) in zip(margin_rules(times, cosine, angle).items(), looks(), strict=False):
-        left.plot(theta, scale * _on_angles(rule, theta), color=color, linestyle=line, label=name)
-        loss = np.logaddexp(0, other - scale * _on_angles(rule, between))
-        right.plot(between, loss, color=color, linestyle=line)
-    left.set(xlabel="angle θ to the own row (degrees)", ylabel=f"target logit, s = {scale:g}", xlim=(0, 180))
-    right.set(xlabel=f"θ, with another row at {apart:g}° (degrees)", ylabel="loss, two classes", ylim=(0, 2.2 * scale))
-    right.axvline(apart / 2, color=INK, linestyle=":", linewidth=1.2)
-    left.legend(loc="lower left")
-    return figure
-
-
-def _on_angles(rule, degrees):
-    return rule(torch.cos(torch.deg2rad(torch.as_tensor(degrees)))).numpy()
-
-
-def target_explorer() -> Live:
-    """Shows the target logits of `margin_rules` and the loss between two rows, under sliders.
-
-    >>> target_explorer().set(scale=30.0).values["scale"]
-    30.0
-    """
-    alt = (
-        "Left, target logits over the angle: the cosine for softmax; with a margin every curve lies below it, L- and "
-        "A-Softmax in steps down to 1 - 2m times s. Right, the loss of an embedding on the way from its own row to "
-        "another: with a margin it begins to rise long before the middle, and the larger s, the more abruptly."
-    )
-    margins = {"times": (1, 4, 4), "cosine": (0.0, 1.0, 0.35, 0.05), "angle": (0.0, 1.5, 0.5, 0.05)}
-    return live(_target_curves, alt, **margins, scale=(1.0, 64.0, 15.0, 1.0), apart=(20.0, 180.0, 90.0, 5.0))
-
-
 def _regions(rule, points, rows):
-    """Where embeddings (N, 2) lie by a rule of `margin_rules`: 1 or 2, the class that wins with its margin, else 0."""
+    """Where embeddings (N, 2) lie by a rule of `margin_rules`: c, the class that wins with its margin, else 0."""
     lengths = np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
     cosines = np.clip(points @ rows.T / lengths, -1, 1)
-    targets = rule(torch.tensor(cosines)).numpy()
-    return np.where(targets[:, 0] > cosines[:, 1], 1, np.where(targets[:, 1] > cosines[:, 0], 2, 0))
+    others = np.stack([np.delete(cosines, c, 1).max(1) for c in range(len(rows))], 1)
+    wins = rule(torch.tensor(cosines)).numpy() > others
+    return np.where(wins.any(1), wins.argmax(1) + 1, 0)
+
+
+class Margins(Hand):
+    """Classes as directions on a circle, in degrees, and where each wins by a rule of `margin_rules`.
+
+    rows: directions of the classes. point: that of an embedding of class 1. times, cosine, angle: the margins of
+    L- and A-Softmax, AM-Softmax and ArcFace. scale: s, the same for all.
+
+    >>> Margins(rule="ArcFace").state["rows"]
+    [130.0, 50.0]
+    """
+
+    module = "margins"
+    rows = List([130.0, 50.0]).tag(sync=True)
+    point = Float(115.0).tag(sync=True)
+    rule = Enum(["softmax", "L-, A-Softmax", "AM-Softmax", "ArcFace"], "AM-Softmax").tag(sync=True)
+    times = Int(4).tag(sync=True)
+    cosine = Float(0.35).tag(sync=True)
+    angle = Float(0.5).tag(sync=True)
+    scale = Float(15.0).tag(sync=True)
+
+    @styled
+    def figure(self) -> Figure:
+        """The circle with the class that wins in each direction; and the logit of class 1 over the angle to its row."""
+        rules = margin_rules(self.times, self.cosine, self.angle)
+        name = next(name for name in rules if name.startswith(self.rule))
+        figure, (left, right) = new_axes(10, 4.8, columns=2)
+        globe(left)
+        around = _direction(np.arange(0.25, 360, 0.5))
+        winners = _regions(rules[name], around, _direction(self.rows))
+        for number, row in enumerate(_direction(self.rows), 1):
+            left.plot(*around[winners == number].T, **class_look(number - 1, 7))
+            left.annotate("", row, (0, 0), arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.6})
+            left.text(*(1.12 * row), str(number), **NAME)
+        left.plot(*np.stack([0 * around[0], 0.6 * _direction([self.point])[0]]).T, "o-", color=INK)
+        theta = torch.linspace(0, 180, 721)
+        for (name, rule), (color, line) in zip(rules.items(), looks(), strict=False):
+            right.plot(
+                theta, self.scale * rule(torch.cos(torch.deg2rad(theta))), color=color, linestyle=line, label=name
+            )
+        right.set(xlabel="angle θ to the own row (degrees)", ylabel=f"target logit, s = {self.scale:g}", xlim=(0, 180))
+        right.legend(loc="lower left")
+        return figure
+
+    alt = (
+        "Left, a circle with the directions of the classes, to be dragged, and a colored rim where a class wins even "
+        "with its margin; between two classes is a gap where none does. Right, the target logits over the angle: the "
+        "cosine for softmax; with a margin every curve lies below it, L- and A-Softmax in steps down to 1 - 2m times s."
+    )
+
+
+def _direction(degrees):
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], -1)
 
 
 @styled

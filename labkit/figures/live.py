@@ -8,13 +8,14 @@ import html
 import io
 import traceback
 
+import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from labkit.figures import drawing
+from labkit.figures import drawing, hands
 
 WIDTH = "330px"  # of a control
 
@@ -57,7 +58,7 @@ class Live(ipywidgets.Box):
         # The controls stand beside the picture where there is room, else below it in as many columns as fit.
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         controls = ipywidgets.Box(list(self.controls.values()), layout=ipywidgets.Layout(flex=f"1 1 {WIDTH}", **wrap))
-        super().__init__([self.picture, self.error, controls], layout=ipywidgets.Layout(**wrap))
+        super().__init__([self.picture, self.error, controls, _Names()], layout=ipywidgets.Layout(**wrap))
 
     @property
     def values(self) -> dict:
@@ -112,6 +113,12 @@ class _Picture(ipywidgets.Image):
     """
 
     description = traitlets.Unicode("").tag(sync=True)
+
+
+class _Names(anywidget.AnyWidget):
+    """Nothing to see: gives the sliders beside it the names and values that a screen reader says."""
+
+    _esm = (hands.FOLDER / "names.js").read_text(encoding="utf-8")
 
 
 def _control(name, spec):

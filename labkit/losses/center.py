@@ -32,14 +32,12 @@ class CenterLoss(torch.nn.Module):
         super().__init__()
         self.num_classes = checks.whole("num_classes", num_classes)
         self.dim = checks.whole("dim", dim)
-        self.rate = checks.non_negative("rate", rate)
-        if self.rate > 1:
-            raise ValueError(f"rate: got {rate!r}, expected at most 1: the centers would jump past the embeddings")
+        self.rate = checks.non_negative("rate", rate, at_most=1)  # beyond 1, centers would jump past the embeddings
         self.radius = checks.non_negative("radius", radius)
         self.register_buffer("centers", torch.zeros(num_classes, dim))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
+        checks.embeddings_and_classes(embeddings, labels, self.num_classes, self.dim)
         if self.radius == 0:
             squares = paired_distances(embeddings, self.centers[labels], squared=True)
         else:
@@ -54,7 +52,7 @@ class CenterLoss(torch.nn.Module):
 
         In several processes every one must give the whole batch, as `fit` does.
         """
-        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
+        checks.embeddings_and_classes(embeddings, labels, self.num_classes, self.dim)
         difference = self.centers[labels] - embeddings.to(self.centers.dtype)
         pull = torch.zeros_like(self.centers).index_add_(0, labels, difference)
         ones = torch.ones_like(difference[:, :1])  # not bincount, for which a GPU would be waited for

@@ -69,7 +69,7 @@ class ExponentialTripletLoss(torch.nn.Module):
         self.reduction = checks.one_of("reduction", reduction, ("pair", "batch"))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes)
+        checks.embeddings_and_classes(embeddings, labels, self.num_classes)
         d = pairwise_distances(embeddings) / (2 * self.radius)
         same = labels[:, None] == labels[None, :]
         # How far each pair is from where it should be. The matrix holds every pair twice, and the diagonal adds 0.

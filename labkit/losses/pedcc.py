@@ -59,8 +59,7 @@ class PEDCCLoss(torch.nn.Module):
             self.register_buffer("centroids", centroids)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        num_classes, dim = self.centroids.shape
-        checks.embeddings_and_labels(embeddings, labels, num_classes=num_classes, dim=dim)
+        checks.embeddings_and_classes(embeddings, labels, *self.centroids.shape)
         x = embeddings.to(result_dtype(embeddings))
         if len(labels) == 0:
             return self.scores(x).sum()

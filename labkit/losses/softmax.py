@@ -43,7 +43,7 @@ class SoftmaxLoss(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(num_classes))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        checks.embeddings_and_labels(embeddings, labels, num_classes=self.num_classes, dim=self.dim)
+        checks.embeddings_and_classes(embeddings, labels, self.num_classes, self.dim)
         x = embeddings.to(result_dtype(embeddings))
         return self.loss_of(x, labels) if len(labels) else self.scores(x).sum()
 
@@ -259,10 +259,8 @@ class LSoftmaxLoss(MarginSoftmaxLoss):
     tensor(-2.)
     """
 
-    FRONT = "wx"
-
     def __init__(self, num_classes: int, dim: int, margin: int = 4, annealing: Annealing | None = None):
-        super().__init__(num_classes, dim, psi, checks.whole("margin", margin), self.FRONT)
+        super().__init__(num_classes, dim, psi, checks.whole("margin", margin), front="wx")
         self.annealing = annealing
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
@@ -288,7 +286,6 @@ class ASoftmaxLoss(LSoftmaxLoss):
     Annealing(lowest=5.0, base=1500.0, rate=0.1)
     """
 
-    FRONT = "x"
-
     def __init__(self, num_classes: int, dim: int, margin: int = 4, annealing: Annealing | None = Annealing()):
         super().__init__(num_classes, dim, margin, annealing)
+        self.front = "x"

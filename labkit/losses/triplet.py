@@ -42,7 +42,10 @@ class TripletLoss(torch.nn.Module):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         checks.embeddings_and_labels(embeddings, labels)
-        distances = pairwise_distances(embeddings, squared=self.squared)
+        return self.of_distances(pairwise_distances(embeddings, squared=self.squared), labels)
+
+    def of_distances(self, distances: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch with these distances (B, B); its gradient is above 0 for pairs that it pulls together."""
         if len(labels) == 0:
             return distances.sum()
         positive, negative = _partners(labels)

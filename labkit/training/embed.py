@@ -43,5 +43,4 @@ def closest(reference: Images, query: Images) -> Callable[[nn.Module], dict[str,
 def _closest_accuracy(reference: Images, query: Images, network: nn.Module) -> dict[str, float]:
     device, _ = place_of(network)  # inside fit, the network already lies where it computes fastest
     asked, known = (embed(network, images, device=device) for images in (query, reference))
-    accuracy = closest_accuracy(asked, query.labels.cpu(), known, reference.labels.cpu())
-    return {"closest accuracy": float(accuracy)}
+    return {"closest accuracy": closest_accuracy(asked, query.labels.cpu(), known, reference.labels.cpu())}

@@ -86,7 +86,7 @@ def fit(
         batches = batches.to(device) if hasattr(batches, "to") else _Pairs(batches)
         make = optimizer or functools.partial(torch.optim.Adam, lr=lr or 1e-3, fused=True)
         optimizer = make([parameter for parameter in both.parameters() if parameter.requires_grad])
-        made = {"optimizer": optimizer, "schedule": schedule and _scheduled(schedule, optimizer, total)}
+        made = {"optimizer": optimizer, "schedule": schedule and schedule(optimizer, total)}
         run = {"network": network, "loss": loss, "batches": batches, "clip": clip, "penalty": penalty, **made}
         if device.type != "cpu" or precision != "auto" or dtype.itemsize < 4 or "TORCHELASTIC_RUN_ID" in os.environ:
             run, validate, progress = large_run(run, validate, progress, device, precision)
@@ -132,14 +132,10 @@ def _check(given: dict) -> None:
     for name, other in (("lr", "optimizer"), ("checkpoint", "save")):
         if given[name] is not None and given[other] is not None:
             raise ValueError(f"{name}: got {given[name]} together with {other}, expected one of them")
+    if given["schedule"] is not None and not operator.length_hint(given["batches"]):
+        raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
     if given["patience"] is not None and given["validate"] is None:
         raise ValueError(f"patience: got {given['patience']} without validate, expected a number to watch")
-
-
-def _scheduled(schedule: Callable, optimizer: torch.optim.Optimizer, total: int | None):
-    if total is None:
-        raise ValueError("schedule: got one for batches without a length, expected labkit.data.Batches or a DataLoader")
-    return schedule(optimizer, total)
 
 
 class _Pairs:

@@ -42,9 +42,9 @@ class History:
         """Training speed, validation left out."""
         return self.images / self.training_seconds if self.training_seconds else 0.0
 
-    def plot(self):
+    def plot(self) -> "Figure":  # noqa: F821 (of matplotlib, for which training need not wait)
         """A matplotlib Figure of loss and metrics."""
-        from labkit import figures  # here, so that training need not wait for matplotlib
+        from labkit import figures
 
         return figures.history(self)
 

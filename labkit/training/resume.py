@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
@@ -43,7 +44,9 @@ class Resume:
         if self.path.is_dir():
             raise ValueError(f"path: got the folder {self.path}, expected the name of a file")
 
-    def begin(self, modules, made: dict, batches, epochs: int, settings: dict) -> tuple[History, int, dict | None]:
+    def begin(
+        self, modules: nn.Module, made: dict, batches: Iterable, epochs: int, settings: dict
+    ) -> tuple[History, int, dict | None]:
         """The run so far, or a new one: its history, the steps done in the epoch that runs, the best weights."""
         optimizer, schedule = made["optimizer"], made["schedule"]
         self.parts = {"modules": modules, "optimizer": optimizer} | ({"schedule": schedule} if schedule else {})

@@ -32,7 +32,7 @@ def large_run(
     return (run, validate, progress) if world_size() == 1 else _shared(run, validate, progress, device)
 
 
-def of_all_processes(value) -> list:
+def of_all_processes(value: object) -> list:
     """The values of all processes, by rank; also a moment at which each waits for all others."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return [value]

@@ -1,10 +1,13 @@
-"""Lab 04 in a real JupyterLab and a real browser, as a notebook and as slides: it runs, and its pictures answer.
+"""Labs in a real JupyterLab and a real browser, as notebooks and slides: they run, fit the screen, and answer the hand.
 
+Lab 04 is run whole; all labs are stepped through as slides at one size (LABKIT_SLIDES=all: at all three).
 Needs Chromium or Chrome (docs/setup.md says how to get it). Without one these tests are skipped; in CI they fail then.
 LABKIT_BROWSER_NOTEBOOK names another notebook to test.
 """
 
 import os
+import re
+import string
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from access import grave_faults
 from browser import (
     CODE_CELLS,
     KERNEL_IDLE,
@@ -24,8 +28,11 @@ from browser import (
     guarded_page,
     launched_chromium,
 )
+from deck import HANDS, SHOWN, SIZES, WALK, all_labs, hands_notebook
 from small_lab import SOLUTIONS, submission
 from small_lab import cell as cell_of
+
+from course.notebooks import labs
 
 LAB = Path(__file__).parents[2] / "notebooks" / "04_siamese_and_triplet.ipynb"
 NOTEBOOK = Path(os.environ.get("LABKIT_BROWSER_NOTEBOOK", LAB))
@@ -93,10 +100,13 @@ def move_slider(cell):
     """Move the first slider of a cell by keyboard; True as soon as the cell's picture has changed."""
     page, image, handle = cell.page, cell.locator("img.widget-image").first, cell.locator(".noUi-handle").first
     handle.scroll_into_view_if_needed()
+    assert handle.get_attribute("aria-label") and image.get_attribute("alt")
     before = wait_for(lambda: image.evaluate(PIXELS), "the first picture")
     at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     handle.focus()
     page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+    shown = cell.locator(".widget-readout").first
+    wait_for(lambda: handle.get_attribute("aria-valuetext") == shown.inner_text(), "the value as it is shown")
     return wait_for(lambda: image.evaluate(PIXELS) not in (None, before), "another picture")
 
 
@@ -133,12 +143,6 @@ def test_all_cells_run_without_an_error(page):
     cells = page.evaluate(CODE_CELLS)
     assert cells and all(cell["count"] for cell in cells)
     assert [cell for cell in cells if cell["errors"]] == []
-
-
-def test_a_slider_moved_by_keyboard_changes_its_picture(page):
-    widgets = page.locator(".jp-CodeCell").filter(has=page.locator(".noUi-handle")).filter(has=page.locator("img"))
-    assert widgets.count(), "the notebook shows no slider with a picture"
-    assert all(move_slider(cell) for cell in widgets.all())
 
 
 def test_a_hand_answers_the_pointer_and_the_keys(page):
@@ -198,13 +202,210 @@ def test_slides_run_cells_and_their_pictures_answer(chromium, copy, tmp_path):
     with Server("present", copy, tmp_path) as server, guarded_page(chromium) as page:
         open_notebook(page, server)
         page.wait_for_function("document.body.dataset.jpDeckMode === 'presenting'")
-        for move, what in ((drag_grip, ".hand .grip"), (move_slider, ".noUi-handle")):
-            cell = walk_to(page, what)
-            slide = page.evaluate(ACTIVE)
-            assert move(cell)
-            assert page.evaluate(ACTIVE) == slide, "the arrow key moved what has the focus, not the slide"
+        cell = walk_to(page, ".hand .grip")
+        slide = page.evaluate(ACTIVE)
+        assert drag_grip(cell)
+        assert page.evaluate(ACTIVE) == slide, "the arrow key moved what has the focus, not the slide"
         assert page.problems == []
     assert copy.read_bytes() == before, "the notebook itself is left alone"
+
+
+# A picture whose code need not be seen.
+PICTURE = """from labkit import figures
+from IPython.display import Markdown, display
+figures.show(figures.bars({"a": 1}, "height"), alt="One bar. It is one high.")"""
+
+
+SLIDER = """from labkit.figures.live import live
+live(lambda height: figures.bars({"a": height}, "height"), "One bar.", height=(0.0, 1.0, 0.9))"""
+
+
+@pytest.fixture(scope="module")
+def deck(chromium, tmp_path_factory):
+    """A notebook with all hands, open as slides and run: the page, and the notebook's path."""
+    cells = [("markdown", "# Hands", "slide"), ("code", "hidden = 1", "skip")]
+    cells += [("markdown", "## A picture\n\nIts sentence.", "slide"), ("code", PICTURE, "fragment")]
+    cells += [("markdown", "**Ask** first.", "notes"), ("code", "hidden + 1", "subslide")]
+    cells += [("markdown", "## A slider\n\nMove it.", "slide"), ("code", SLIDER, "fragment")]
+    folder = tmp_path_factory.mktemp("deck")
+    path = hands_notebook(folder / "hands.ipynb", cells)
+    (folder / "server").mkdir()
+    with Server("present", path, folder / "server") as server, guarded_page(chromium, *SIZES[0]) as page:
+        open_notebook(page, server)
+        page.wait_for_function(SHOWN)
+        page.keyboard.press("r")
+        page.wait_for_function(f"{KERNEL_IDLE} && {CODE_CELLS}.every(c => c.count !== null)")
+        yield page, path
+
+
+def number(page):
+    """What the bar says: "3 / 9"; after a frame, so that the last key has been answered."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator(".slides-bar button[title=contents]").inner_text()
+
+
+def test_a_room_moves_jumps_and_blanks_by_keys(deck):
+    page, _ = deck
+    press = page.keyboard.press
+    press("Home")
+    last = number(page).split(" / ")[1]
+    assert number(page) == f"1 / {last}"
+    press("PageDown")  # as remotes do
+    assert number(page) == f"2 / {last}" and page.locator(".slides-bar .section").inner_text() == "A picture"
+    press("PageDown")
+    assert number(page) == f"2 / {last}", "a fragment of the same slide"
+    cell = page.locator(".jp-CodeCell.jp-mod-active")
+    assert cell.locator("img").is_visible() and not cell.locator(".jp-Cell-inputWrapper").is_visible()
+    press("c")
+    cell.locator(".jp-Cell-inputWrapper").wait_for(state="visible")
+    press("c")
+    cell.locator(".jp-Cell-inputWrapper").wait_for(state="hidden")
+    press("n")
+    assert page.locator(".slides-notes").inner_text().strip() == "Ask first."
+    press("n")
+    page.locator(".slides-notes").wait_for(state="hidden")
+    press("b")
+    assert page.locator(".slides-blank").is_visible()
+    press("PageDown")
+    assert not page.locator(".slides-blank").is_visible() and number(page) == f"2 / {last}", (
+        "the screen comes back first"
+    )
+    press("PageDown")
+    assert number(page) == f"3 / {last}" and page.locator(".jp-mod-active .jp-Cell-inputWrapper").is_visible()
+    press("PageUp")
+    assert number(page) == f"2 / {last}"
+    press("End")
+    assert number(page) == f"{last} / {last}"
+    for key in ("2", "Enter"):
+        press(key)
+    assert number(page) == f"2 / {last}"
+    press("o")
+    entries = page.locator(".slides-dialog li")
+    assert entries.count() == int(last) and entries.nth(1).inner_text() == "2 · A picture"
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        press(key)
+    assert number(page) == f"4 / {last}" and not page.locator(".slides-dialog").count()
+    press("?")
+    assert "PageDown" in page.locator(".slides-dialog").inner_text()
+    press("Escape")
+    assert not page.locator(".slides-dialog").count() and number(page) == f"4 / {last}"
+
+
+def test_the_speaker_has_a_window_with_notes_clock_and_what_comes_next(deck):
+    page, _ = deck
+    page.keyboard.press("Home")
+    page.keyboard.press("PageDown")
+    with page.context.expect_page() as opened:
+        page.keyboard.press("s")
+    speaker = opened.value
+    wait_for(lambda: "Ask first." in speaker.locator("#notes").inner_text(), "the notes")
+    assert re.match(r"\d+:\d\d · ", speaker.locator("#clock").inner_text())
+    assert speaker.locator("#next").inner_text() == "hidden + 1"
+    speaker.keyboard.press("Home")  # keys work there as well
+    wait_for(lambda: number(page).startswith("1 /"), "the first slide")
+    assert "No notes" in speaker.locator("#notes").inner_text()
+    speaker.close()
+
+
+def test_no_key_damages_the_notebook(deck):
+    page, path = deck
+    before, on_disk = page.evaluate(f"{NOTEBOOK_WIDGET}.model.cells.length"), path.read_bytes()
+    source = f"[...{NOTEBOOK_WIDGET}.widgets].map(c => [c.model.id, c.model.type, c.model.sharedModel.getSource()])"
+    cells = page.evaluate(source)
+    keys = [*string.ascii_letters, *string.digits, *string.punctuation, "Enter", "Backspace", "Delete", "Tab", "Insert"]
+    keys += [f"Control+{key}" for key in ("b", "m", "x", "v", "z", "Shift+-", "a", "d")]
+    keys += [f"Shift+{key}" for key in ("ArrowDown", "ArrowUp", "m", "d", "l", "Delete")] + [
+        "Alt+Enter",
+        "d",
+        "d",
+        "F2",
+    ]
+    for start in ("Home", "End"):
+        page.keyboard.press(start)
+        for key in keys:
+            if key in "sf":
+                continue  # a window, the full screen
+            page.evaluate(f"slides.go({NOTEBOOK_WIDGET}.activeCellIndex)")
+            page.keyboard.press(key)
+            for _ in range(2):
+                if page.locator("dialog[open]").count():
+                    page.keyboard.press("Escape")
+    page.wait_for_function(KERNEL_IDLE)
+    assert page.evaluate(source) == cells and len(cells) == before
+    assert path.read_bytes() == on_disk
+    page.evaluate("() => { slides.blank.hidden = true; slides.notes.hidden = true; }")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_live_hands_fit_the_screen_with_their_sentence(deck, size):
+    page, _ = deck
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.wait_for_function(f"slides.fitted?.startsWith('{size[0]},{size[1]}')")
+    steps = page.evaluate(WALK)
+    assert misfits(steps) == []
+    page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
+
+
+def misfits(steps):
+    """Steps of a deck that leave the screen or lose the active cell, and pictures never seen with a sentence."""
+    told = {picture for step in steps if step["sentence"] for picture in step["pictures"]}
+    faults = [step for step in steps if step["over"] > 1 or not step["active"]]
+    return faults + sorted({picture for step in steps for picture in step["pictures"]} - told)
+
+
+def test_a_slider_answers_the_keyboard_and_says_its_name_and_value(deck):
+    page, _ = deck
+    cell = page.locator(".jp-CodeCell").filter(has=page.locator(".noUi-handle"))
+    index = page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.findIndex(c => c.node.querySelector('.noUi-handle'))")
+    page.evaluate(f"slides.go({index})")
+    assert move_slider(cell)
+    assert grave_faults(page, ".jp-mod-active .jp-OutputArea .widget-box") == []
+    assert page.evaluate(ACTIVE) == index
+
+
+def test_every_hand_answers_on_a_slide_and_axe_finds_nothing_serious(deck):
+    page, _ = deck
+    hands = page.locator(".jp-CodeCell").filter(has=page.locator(".hand"))
+    indices = page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.flatMap((c, i) => c.node.querySelector('.hand') ? [i] : [])")
+    assert len(indices) == hands.count() == len(HANDS)
+    for index in indices:
+        page.evaluate(f"slides.go({index})")
+        shown = page.locator(".jp-CodeCell.jp-mod-active").filter(has=page.locator(".hand"))
+        if shown.locator(".hand .grip").count():
+            assert drag_grip(shown)
+        assert grave_faults(page, ".jp-mod-active .hand", ".slides-bar") == []
+        assert page.evaluate(ACTIVE) == index, "the arrow key moved the point, not the slide"
+    for key, part in (("o", ".slides-dialog"), ("?", ".slides-dialog"), ("n", ".slides-notes")):
+        page.evaluate("slides.go(slides.steps[1])")
+        page.keyboard.press(key)
+        assert grave_faults(page, part) == []
+        page.keyboard.press("Escape" if part == ".slides-dialog" else key)
+    assert page.problems == []
+
+
+def test_escape_leaves_the_slides_and_the_notebook_is_as_ever(deck):
+    page, _ = deck
+    page.evaluate("slides.go(slides.steps[0])")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.body.dataset.jpDeckMode && !document.querySelector('.slides-bar')")
+    assert not page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.some(c => c.node.style.zoom || c.hasClass('slides-folded'))")
+    page.evaluate("window.jupyterapp.commands.execute('deck:start')")
+    page.wait_for_function(SHOWN)
+
+
+@pytest.mark.parametrize("size", SIZES if os.environ.get("LABKIT_SLIDES") == "all" else SIZES[:1])
+def test_a_picture_and_its_sentence_never_leave_the_screen_in_any_lab(chromium, tmp_path, size):
+    faults = {}
+    with all_labs(chromium, tmp_path) as (page, open_lab):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for lab in labs():
+            open_lab(lab)
+            steps = page.evaluate(WALK)
+            assert len(steps) > 40
+            if found := misfits(steps):
+                faults[lab.stem] = found
+        assert [problem for problem in page.problems if problem.startswith("request")] == []
+    assert faults == {}
 
 
 def walk_to(page, what):

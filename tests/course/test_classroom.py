@@ -160,6 +160,18 @@ def test_a_submission_that_changes_the_course_stops_everything_and_counts_nothin
     assert not kept.exists()
 
 
+def test_a_submission_that_another_changes_meanwhile_gets_no_score(handed_in, runs, monkeypatch):
+    reasons = grading._Performance.reasons
+
+    def hostile(self):
+        nbformat.write(submission(**SOLUTIONS), handed_in / "bob" / "05_demo.ipynb")
+        return reasons(self)
+
+    monkeypatch.setattr(grading._Performance, "reasons", hostile)
+    got = results(handed_in)
+    assert got["ada"]["earned"] == 7 and got["bob"]["error"].endswith("was changed while the class was graded")
+
+
 # ----------------------------------------------------------------------------------------------------------- tables
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 from course import classroom, doctor, grading, handout, notebooks, presenting, running, student
+from course import site as building
 from course.cli import main
 from course.doctor import Finding
 from course.grading import Grade, Score
@@ -57,7 +58,7 @@ def calls(monkeypatch):
 
 
 COMMANDS = ["open", "lab", "data", "doctor", "measure", "report"]
-COMMANDS += ["present", "student", "handout", "grade", "refresh"]
+COMMANDS += ["present", "student", "site", "handout", "grade", "refresh"]
 
 
 def test_help_lists_every_command_and_each_has_its_own():
@@ -68,6 +69,16 @@ def test_help_lists_every_command_and_each_has_its_own():
     for command in [*COMMANDS, "data list", "data get"]:
         status, text = run(*command.split(), "-h")
         assert status == 0 and "Usage:" in text
+
+
+def test_site_says_where_it_is_and_what_sphinx_says(calls, tmp_path):
+    calls.replace(building, "build", (tmp_path, "WARNING: a link\n"))
+    status, text = run("site", "--out", tmp_path)
+    assert status == 0 and calls.made == [("build", (tmp_path,), {})]
+    assert "WARNING: a link\n" in text and f"written: {tmp_path / 'index.html'}" in text
+    calls.replace(building, "build", building.Failed("no such theme"))
+    status, text = run("site")
+    assert status == 1 and "no such theme" in text
 
 
 def test_python_m_labkit_is_the_same_and_starts_without_heavy_imports():

@@ -1,8 +1,12 @@
 """course.presenting: slides made from a notebook, and a server that keeps to itself and leaves nothing behind."""
 
+import ast
 import contextlib
+import importlib
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +22,9 @@ from browser import LIMIT, Server
 from IPython.core.interactiveshell import InteractiveShell
 
 from course import presenting
+from course.notebooks import labs, read, tags
+from labkit.figures.hands import Hand
+from labkit.figures.live import Live
 
 
 def listening(process):
@@ -54,10 +61,12 @@ def test_slides_are_a_copy_that_leaves_notes_out(notebook, tmp_path):
     ]
     kinds = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in new.cells]
     assert kinds == ["slide", "subslide", "fragment", "skip", "skip", None, None]
+    assert [cell.source for cell in new.cells if cell.metadata.get("labkit", {}).get("notes")] == ["# notes"]
     settings = tmp_path / "here" / "user_settings"
     written = {path.relative_to(settings).as_posix(): json.loads(path.read_text()) for path in settings.rglob("*.*")}
     assert written["jupyterlab-slideshow/plugin.jupyterlab-settings"] == {"active": True}
     assert written["@jupyterlab/apputils-extension/notification.jupyterlab-settings"]["fetchNews"] == "false"
+    assert written["@jupyterlab/notebook-extension/tracker.jupyterlab-settings"] == {"windowingMode": "none"}
     assert new.metadata.kernelspec.name == "slides" and (tmp_path / "here" / "kernels" / "slides").is_dir()
 
 
@@ -78,6 +87,86 @@ def test_skipped_code_runs_once_before_the_next_cell_and_shows_nothing(tmp_path,
     assert "set-up" not in capfd.readouterr().out
     shell.run_cell(cells[4].source, cell_id=cells[4].id)
     assert shell.user_ns["x"] == [1, 2, 2, 3, 4]
+
+
+def test_skipped_code_that_is_run_openly_is_not_run_again(tmp_path):
+    cells = [nbformat.v4.new_code_cell("runs = globals().get('runs', 0) + 1"), nbformat.v4.new_code_cell("runs")]
+    cells[0].metadata["slideshow"] = {"slide_type": "skip"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "lab.ipynb")
+    shell = InteractiveShell()
+    presenting.run_skipped_code(shell, tmp_path / "lab.ipynb")
+    for cell in cells:
+        shell.run_cell(cell.source, cell_id=cell.id)
+    assert shell.user_ns["runs"] == 1
+
+
+def test_a_picture_alone_joins_the_sentence_before_it():
+    def slide(kind, picture):
+        if not picture:
+            cell = nbformat.v4.new_markdown_cell("words")
+        else:
+            cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", {"image/png": "AAAA"})])
+        cell.metadata["slideshow"] = {"slide_type": kind}
+        return cell
+
+    cells = [slide("slide", False), slide("subslide", True), slide("subslide", True), slide("fragment", False)]
+    presenting.join_pictures(nbformat.v4.new_notebook(cells=cells))
+    kinds = [cell.metadata.slideshow.slide_type for cell in cells]
+    assert kinds == ["slide", "fragment", "subslide", "fragment"], "the last picture has a sentence below it"
+
+
+def test_our_extension_is_where_jupyterlab_looks_for_it(tmp_path):
+    (argument,) = (one for one in presenting.slide_arguments(tmp_path) if "extra_labextensions_path" in one)
+    (package,) = Path(argument.partition("=")[2]).glob("*/package.json")
+    about = json.loads(package.read_text())
+    script = (package.parent / about["jupyterlab"]["_build"]["load"]).read_text(encoding="utf-8")
+    assert f'window._JUPYTERLAB ||= {{}})["{about["name"]}"]' in script
+    assert not re.search(r"fetch\(|XMLHttp|WebSocket|https?:|\beval\b", script), "it asks nobody for anything"
+
+
+# --- Speaker's notes ----------------------------------------------------------------------------------------------
+
+
+def moves(call, number):
+    """Whether a call in a lab's code makes a figure that moves: it returns sliders or a hand."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name == "live":
+        return True
+    function = getattr(importlib.import_module(f"labkit.figures.lab{number}"), name, None)
+    made = inspect.get_annotations(function, eval_str=True).get("return") if inspect.isfunction(function) else function
+    return inspect.isclass(made) and issubclass(made, Live | Hand)
+
+
+def slides_of(lab):
+    """The cells of each slide."""
+    slides = [[]]
+    for cell in read(lab).cells:
+        if cell.metadata.slideshow.slide_type in ("slide", "subslide"):
+            slides.append([])
+        slides[-1].append(cell)
+    return slides
+
+
+@pytest.mark.parametrize("lab", labs(), ids=lambda lab: lab.stem[:2])
+def test_the_speaker_has_notes_at_every_figure_that_moves(lab):
+    moving, without = 0, []
+    for slide in slides_of(lab):
+        code = [cell for cell in slide if cell.cell_type == "code"]
+        nodes = [node for c in code for node in ast.walk(ast.parse(c.source))]
+        still = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "figure"]
+        calls = [node for node in nodes if isinstance(node, ast.Call) and node not in still]
+        if any(moves(call, lab.name[:2]) for call in calls):
+            moving += 1
+            notes = [cell for cell in slide if cell.metadata.slideshow.slide_type == "notes"]
+            if not any(len(cell.source.split()) > 15 for cell in notes):
+                without.append(code[0].source)
+    assert moving and without == []
+
+
+@pytest.mark.parametrize("lab", labs(), ids=lambda lab: lab.stem[:2])
+def test_notes_are_for_the_instructor_alone(lab):
+    notes = [cell for cell in read(lab).cells if cell.metadata.slideshow.slide_type == "notes"]
+    assert notes and all("instructor" in tags(cell) and cell.cell_type == "markdown" for cell in notes)
 
 
 def test_arguments_keep_to_loopback_and_ask_the_network_nothing(notebook, monkeypatch):
@@ -150,7 +239,8 @@ def test_the_server_wants_a_token_listens_here_alone_and_leaves_nothing_behind(f
     opened = (
         f"Opened {server.url}/lab/tree/a%20lab.ipynb?token=... (Ctrl-C stops it)"  # a token of our own is not shown
     )
-    assert said[3 if function == "present" else 0] == opened, "nothing comes before but the keys of the slides"
+    keys = len(presenting.HELP.splitlines()) if function == "present" else 0
+    assert said[keys] == opened, "nothing comes before but the keys of the slides"
     assert not list((tmp_path / "server").rglob("*.jupyterlab-settings")), "the user's own settings are not touched"
 
 

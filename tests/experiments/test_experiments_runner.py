@@ -1,5 +1,6 @@
 """labkit measure: what is missing is run, kept, gone on with after a kill, refused where it does not fit."""
 
+import contextlib
 import multiprocessing
 import os
 import platform
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from dataclasses import replace
@@ -305,11 +307,27 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
         assert ours[key] == pytest.approx(alone[key], abs=1e-6)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which PyTorch for Windows lacks")
+def run_and_listen(words):
+    """Run a command; returns how it ended and the addresses at which it and what it starts wait for others."""
+    heard, (out, err) = set(), (tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+"))
+    with out, err, subprocess.Popen([sys.executable, *words], env=ENVIRONMENT, stdout=out, stderr=err) as started:
+        parent = psutil.Process(started.pid)
+        while started.poll() is None:
+            time.sleep(0.05)
+            with contextlib.suppress(psutil.Error):  # one has just ended
+                connections = [each for p in parent.children(recursive=True) for each in p.net_connections()]
+                heard |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(words, started.returncode, out.read(), err.read()), heard
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes that share a run are not tried on Windows")
 def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
     words = command(tmp_path, "--seeds", "2", "--rows", ROWS[1], "--device", "cpu", "--devices", "2")
-    done = subprocess.run([sys.executable, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done, heard = run_and_listen(words)
     assert done.returncode == 0, done.stderr
+    assert heard == {"127.0.0.1"}, "nobody on another machine can reach them"
     two, one = (store.read(store.path_of("runs", "tiny", folder)) for folder in (tmp_path, finished))
     one = [record for record in one if record["row"] == ROWS[1]]
     assert any("failed" in record["results"] for record in two)  # its largest rate: all processes stop together
@@ -321,6 +339,20 @@ def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_p
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
     assert done.stdout.count(f"{RUNS // 2} runs made, 0 missing") == 1
     assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
+
+
+def test_where_one_of_the_processes_fails_the_others_are_ended(tmp_path, monkeypatch):
+    started = []
+
+    def start(rank, *_):
+        code = ["import sys; sys.exit(3)", "import time; time.sleep(1000)"][rank]
+        started.append(subprocess.Popen([sys.executable, "-c", code]))
+        return started[-1]
+
+    monkeypatch.setattr(runner, "_share_of", start)
+    with pytest.raises(RuntimeError, match="status 3"):
+        runner.share(measurement(tmp_path), 2, "cpu", [])
+    assert all(process.returncode for process in started)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a group")

@@ -293,8 +293,8 @@ def test_bad_input():
         deviation_from_simplex(torch.ones(1, 3))
     for name, value, expected in (
         ("steps", -1, "a whole number of at least 0"),
-        ("damping", -0.1, "a finite number of at least 0"),
-        ("damping", 1.1, "at most 1"),
+        ("damping", -0.1, "a number from 0 to 1"),
+        ("damping", 1.1, "a number from 0 to 1"),
     ):
         with pytest.raises(ValueError, match=f"^{name}: got {value}, expected {expected}$"):
             charge_simulation(3, 2, **{name: value})

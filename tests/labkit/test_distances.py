@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES
 
-from labkit.checks import embeddings_and_labels, finite, non_negative, one_of
+from labkit.checks import embeddings_and_classes, embeddings_and_labels, finite, non_negative, one_of
 from labkit.distances import cosine_similarities, paired_distances, pairwise_distances
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 def rows(n, dim, seed=0, dtype=F64):
@@ -351,13 +351,13 @@ X, Y = torch.zeros(3, 2), torch.tensor([0, 1, 2])
 )
 def test_checks_name_the_argument(embeddings, labels, message):
     with pytest.raises(ValueError, match=message):
-        embeddings_and_labels(embeddings, labels, num_classes=3)
+        embeddings_and_classes(embeddings, labels, num_classes=3)
 
 
 def test_checks_accept_what_is_right():
-    embeddings_and_labels(X, Y, num_classes=3)
+    embeddings_and_classes(X, Y, num_classes=3)
     embeddings_and_labels(X.half(), Y - 5)  # without num_classes any whole number is a label
-    embeddings_and_labels(X[:0], Y[:0], num_classes=3)
+    embeddings_and_classes(X[:0], Y[:0], num_classes=3)
     with pytest.raises(ValueError, match=r"^query_labels: got 2 labels, expected 3, one a row of query$"):
         embeddings_and_labels(X, Y[:2], names=("query", "query_labels"))
 

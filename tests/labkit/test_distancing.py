@@ -5,12 +5,12 @@ import pickle
 
 import pytest
 import torch
+from tensors import DEVICES
 from torch import nn
 
 from labkit.distancing import Checkpoint, DistancePenalty, equilibrium
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 class Point(nn.Module):

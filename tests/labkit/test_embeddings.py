@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES
 from torch.autograd import gradcheck, gradgradcheck
 
 from labkit.embeddings import l2, unit_bounce, unit_range
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 BOUNCES = ("triangle", "authors", "limit")
 EVERY = [
     l2,

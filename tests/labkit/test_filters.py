@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES
 
 from labkit.checks import describe
 from labkit.filters import (
@@ -27,7 +28,6 @@ from labkit.filters import (
 
 F64 = torch.float64
 MODES = ["zeros", "reflect", "replicate", "circular"]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 SOBEL = torch.tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 

@@ -102,7 +102,7 @@ def test_a_gpu_finds_the_same(depth):
         squares = (CASES[name][:50, None].double() - CASES[name].double()).square().sum(2)
         zero = 1e-12 * squares.amax(1, keepdim=True)
         on_cpu = neighbors._smallest(squares.numpy(), zero.numpy(), depth)
-        assert torch.equal(neighbors._smallest_on_gpu(squares, zero, depth), torch.from_numpy(on_cpu))
+        assert torch.equal(neighbors._smallest_at_once(squares, zero, depth), torch.from_numpy(on_cpu))
 
 
 def test_lower_precision_and_threads_do_not_matter():

@@ -25,7 +25,7 @@ from labkit.losses import SoftmaxLoss
 from labkit.training import fit
 
 COUNT = 8192
-ROUNDS = 7
+ROUNDS = 5
 DIM = 64
 
 

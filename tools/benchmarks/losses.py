@@ -1,9 +1,10 @@
 """The losses against pytorch-metric-learning: time and memory of forward and backward.
 
-Embeddings of dimension 128 in float32, in two layouts: P classes of 4 samples, and ten classes. One thread, all threads
-and, where there is one, the GPU. The ratio is the peer's time over ours, the median over rounds in which both take
-turns: processor time with one thread, else time on the clock. Memory is how far one pass raises the peak above what was
-held before, each in a process of its own (on the CPU it is known on Linux only). Where both compute the same number,
+Embeddings of dimension 128 in float32, in two layouts: P classes of 4 samples, and ten classes. Small and large batches
+with one thread, large ones with all threads and, where there is one, on the GPU. The ratio is the peer's time over
+ours, the median over rounds in which both take turns: processor time with one thread, else time on the clock. Memory is
+how far one pass of a large batch raises the peak above what was held before, for one thread and for the GPU, each in a
+process of its own (on the CPU it is known on Linux only). Where both compute the same number,
 that is checked. The contrastive losses differ (ours has squares, the peer's has not) but run over the same pairs. The
 peer has no center loss: there the peer is the usual form, the whole B×C matrix of distances under a mask.
 
@@ -27,9 +28,10 @@ from labkit.losses import ArcFaceLoss, CenterLoss, CircleLoss, ContrastiveLoss, 
 
 DIM = 128
 MARGIN = 0.2
-SIZES = (64, 256, 512, 1024)
+SIZES = (128, 1024)
 LAYOUTS = ("P×4", "10 classes")
-SECONDS = 20  # after which no further round begins
+SECONDS = 5  # after which no further round begins
+ROUNDS = 9
 GOALS = {  # how many times as fast, at 1024 rows
     ("triplet all", "P×4"): 15,
     ("triplet all", "10 classes"): 60,
@@ -130,7 +132,7 @@ def time_cell(name, layout, size, where):
     times, ratios = [], []
     started = time.perf_counter()
     repeats = max(1, min(20, int(0.05 / once)))  # a round of a small batch holds several passes
-    while len(ratios) < 3 or (len(ratios) < 15 and time.perf_counter() - started < SECONDS):
+    while len(ratios) < 3 or (len(ratios) < ROUNDS and time.perf_counter() - started < SECONDS):
         mine, theirs = (statistics.median(run(loss, *data, clock)[1] for _ in range(repeats)) for loss in (ours, peer))
         times.append((1000 * mine, 1000 * theirs))
         ratios.append(theirs / mine)
@@ -171,22 +173,28 @@ def cell(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def places():
-    """Where to measure."""
-    return ("one thread", "all threads", *(["GPU"] if torch.cuda.is_available() else []))
+def cells():
+    """What is measured, in which order: name of a row -> loss, layout, size and place."""
+    found = {}
+    for name, layout, where, size in product(PAIRS, LAYOUTS, ("one thread", "all threads", "GPU"), SIZES):
+        if size == max(SIZES) or where == "one thread":
+            found[f"{name}, {layout}, {size} rows, {where}"] = name, layout, size, where
+    return found
 
 
-def rows(sizes=SIZES, names=tuple(PAIRS), wheres=None):
-    """A row for every loss, layout, place and batch size: the ratio of times, and both memory figures in MiB."""
+def rows():
+    """A row for every cell: the ratio of times and, for large batches, both memory figures in MiB."""
     result = []
-    for name, layout, where, size in product(names, LAYOUTS, wheres or places(), sizes):
-        arguments = (name, layout, size, where)
-        row = {"name": f"{name}, {layout}, {size} rows, {where}", **cell(*arguments)}
-        if size == 1024 and where == "one thread":
-            row["goal"] = GOALS.get((name, layout))
-        if (sys.platform == "linux" and where == "one thread") or where == "GPU":
-            row["ours_mib"], row["peer_mib"] = cell(*arguments, 0), cell(*arguments, 1)
-            if name == "triplet all" and size == 1024 and where == "one thread":
+    for title, (name, layout, size, where) in cells().items():
+        if where == "GPU" and not torch.cuda.is_available():
+            continue
+        print(f"{title} ...", file=sys.stderr, flush=True)
+        row = {"name": title, **cell(name, layout, size, where)}
+        if size == max(SIZES) and where == "one thread":
+            row["goal"] = GOALS[name, layout]
+        if size == max(SIZES) and (where == "GPU" or (sys.platform == "linux" and where == "one thread")):
+            row["ours_mib"], row["peer_mib"] = (cell(name, layout, size, where, which) for which in (0, 1))
+            if name == "triplet all" and where == "one thread":
                 row["goal_mib"] = MEMORY_GOAL
         result.append(row)
     return result

@@ -25,7 +25,7 @@ from labkit.training import fit
 BATCH = 128
 STEPS = 40
 GOAL = 1.05
-ROUNDS = 9
+ROUNDS = 5
 
 
 def random_images(count: int = 4096) -> Images:

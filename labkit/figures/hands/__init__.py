@@ -30,8 +30,8 @@ def source(module: str) -> str:
 class Hand(anywidget.AnyWidget):
     """What all hands share. A subclass names its `module` and its traits, which are its state, and has `figure`, `alt`.
 
-    >>> from labkit.figures.lab04 import triplet_playground
-    >>> hand = triplet_playground()
+    >>> from labkit.figures.lab04 import TripletPlane
+    >>> hand = TripletPlane()
     >>> hand.margin = 1.0  # moves what the browser shows; what is dragged there is read here
     >>> hand.state["margin"]
     1.0

@@ -14,6 +14,7 @@ const STYLE = `
 .hand .stage { position: relative; touch-action: pan-y; }
 .hand .grip { position: absolute; width: 30px; height: 30px; margin: -15px 0 0 -15px; border-radius: 50%; cursor: grab;
   touch-action: none; }
+.hand .area { margin: 0; border-radius: 2px; cursor: crosshair; }
 .hand .grip:focus-visible, .hand button:focus-visible, .hand input:focus-visible, .hand select:focus-visible {
   outline: 3px solid #2472b2; outline-offset: 1px; box-shadow: 0 0 0 5px #ffffffcc; }
 .hand .controls { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin-top: 4px; }
@@ -175,11 +176,13 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
   };
   self.say = (text) => { if (said.textContent !== text) said.textContent = text; };
   self.redraw = () => { if (!waiting) waiting = requestAnimationFrame(frame); };
+  /** Another size of the drawing, for a narrow screen; `draw` has to place its planes anew. */
+  self.resize = (wide, high) => { self.width = width = wide; self.height = height = high; self.redraw(); };
 
   function frame() {
     waiting = 0;
     const ratio = Math.min(3, Math.max(1, (canvas.clientWidth || width) / width * (window.devicePixelRatio || 1)));
-    if (canvas.width !== Math.round(width * ratio)) {
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
     }
     self.zoom = clamp(width / (canvas.clientWidth || width), 1, 1.6);
@@ -195,8 +198,10 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
 
   self.plane = (options) => new Plane(self, { width: width - 80, height: height - 60, ...options });
 
-  /** A point to drag: get() -> [x, y], set([x, y]); arrows move it by `step`, with Shift by a tenth of that. */
-  self.point = (name, plane, get, set, { step = 0.1, digits = 2, one = false } = {}) => {
+  /** A point to drag: get() -> [x, y], set([x, y]); arrows move it by `step`, with Shift by a tenth of that.
+   * move: where a key takes it. said: its value in words. shown: whether it is there. */
+  self.point = (name, plane, get, set, { step = 0.1, digits = 2, one = false, said = null, shown = () => true,
+    move = ([x, y], dx, dy) => [x + dx, y + dy] } = {}) => {
     const grip = make("div", { class: "grip", role: "slider", tabindex: "0", "aria-label": name }, stage);
     const put = ([x, y]) => { set([clamp(x, ...plane.x), clamp(y, ...plane.y)]); self.redraw(); };
     grip.addEventListener("pointerdown", (event) => { grip.setPointerCapture(event.pointerId); grip.focus({ preventScroll: true }); event.preventDefault(); });
@@ -209,18 +214,61 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
       const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (!by) return;
       event.preventDefault(); event.stopPropagation();
-      const size = event.shiftKey ? step / 10 : step, [x, y] = get();
-      put([x + by[0] * size, y + by[1] * size]);
+      const size = event.shiftKey ? step / 10 : step;
+      put(move(get(), by[0] * size, by[1] * size));
     });
     grips.push(() => {
+      grip.hidden = !shown();
+      if (grip.hidden) return;
       const [x, y] = get();
       grip.style.left = `${plane.px(x) / width * 100}%`;
       grip.style.top = `${plane.py(y) / height * 100}%`;
       grip.setAttribute("aria-valuenow", String(x));
       grip.setAttribute("aria-valuemin", String(plane.x[0])); grip.setAttribute("aria-valuemax", String(plane.x[1]));
-      grip.setAttribute("aria-valuetext", one ? words(x, digits) : `${words(x, digits)} across, ${words(y, digits)} up`);
+      const both = () => `${words(x, digits)} across, ${words(y, digits)} up`;
+      grip.setAttribute("aria-valuetext", said ? said() : one ? words(x, digits) : both());
     });
     return grip;
+  };
+
+  /** A grid of cells over a whole plane: size() -> [rows, columns]. The arrows choose the cell get() -> [row, column], and
+   *  so does the pointer: by passing over it, or, where paint(cell, ±1) is given, by pressing and dragging, which paint as
+   *  Space does; with Shift, or while lower() is true, downwards. + and - paint too. say() -> [value, least, most, words]. */
+  self.cells = (name, plane, get, set, { size, say, paint = null, lower = () => false }) => {
+    const area = make("div", { class: "grip area", role: "slider", tabindex: "0", "aria-label": name }, stage);
+    const choose = (cell) => { set(cell.map((one, k) => clamp(one, 0, size()[k] - 1))); self.redraw(); };
+    const sign = (event) => (event.shiftKey !== lower() ? -1 : 1);
+    let last = "";
+    const go = (event) => {
+      const box = area.getBoundingClientRect(), [rows, columns] = size();
+      choose([Math.floor((event.clientY - box.top) / box.height * rows), Math.floor((event.clientX - box.left) / box.width * columns)]);
+      const cell = get();
+      if (paint && String(cell) !== last) paint(cell, sign(event)); // once each time that it comes to a cell
+      last = String(cell);
+    };
+    area.addEventListener("pointerdown", (event) => {
+      area.setPointerCapture(event.pointerId); area.focus({ preventScroll: true }); event.preventDefault();
+      last = ""; go(event);
+    });
+    area.addEventListener("pointermove", (event) => {
+      if (paint && !area.hasPointerCapture(event.pointerId)) return;
+      const passed = event.getCoalescedEvents?.() ?? []; // all places since the last frame: a quick stroke has no holes
+      (passed.length ? passed : [event]).forEach(go);
+    });
+    area.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      const change = paint && { " ": sign(event), "+": 1, "-": -1 }[event.key];
+      if (!by && !change) return;
+      event.preventDefault(); event.stopPropagation();
+      if (by) choose(get().map((one, k) => one + by[k])); else paint(get(), change);
+      self.redraw();
+    });
+    grips.push(() => {
+      Object.assign(area.style, { left: `${plane.left / width * 100}%`, top: `${plane.top / height * 100}%`,
+        width: `${plane.width / width * 100}%`, height: `${plane.height / height * 100}%` });
+      ["valuenow", "valuemin", "valuemax", "valuetext"].forEach((key, k) => area.setAttribute(`aria-${key}`, say()[k]));
+    });
+    return area;
   };
 
   /** What `add` adds to the controls stays together in one line. */
@@ -248,6 +296,18 @@ export function hand({ model, el }, { label, width = 640, height = 420 }) {
       const value = log ? Math.log10(read()) : read(), text = `${words(read(), digits)}${unit ? ` ${unit}` : ""}`;
       if (Math.abs(Number(input.value) - value) > step / 2) input.value = String(value);
       shown.textContent = text; input.setAttribute("aria-valuetext", text);
+    });
+    return input;
+  };
+  /** A field for a typed number: get() -> number, set(number); `name` may be a function of the moment. */
+  self.number = (name, get, set, { low, high, step = 0.1 }) => {
+    const label = make("label", {}, controls), text = make("span", {}, label);
+    const input = make("input", { type: "number", min: String(low), max: String(high), step: String(step) }, label);
+    input.addEventListener("input", () => { if (input.value !== "") set(clamp(Number(input.value), low, high)); });
+    input.addEventListener("keydown", (event) => event.stopPropagation());
+    refreshers.push(() => {
+      text.textContent = name();
+      if (document.activeElement !== input || Number(input.value) !== get()) input.value = String(+get().toFixed(4));
     });
     return input;
   };

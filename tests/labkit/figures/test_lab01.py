@@ -1,4 +1,4 @@
-"""labkit.figures.lab01: every number of a matrix, every pixel of a photograph, and a kernel that slides."""
+"""labkit.figures.lab01: every number of a matrix, every pixel of a photograph, and a kernel at work."""
 
 import itertools
 import re
@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.patches import Rectangle
-from pictures import pixels
 
-from labkit.figures.lab01 import _filter_scene as filter_scene
-from labkit.figures.lab01 import kernel_editor, matrices, photographs
-from labkit.filters import correlate2d, gaussian_kernel
+from labkit.figures.lab01 import KernelEditor, kernel_editor, matrices, photographs
+from labkit.filters import PADDING_MODES, convolve2d, correlate2d, gaussian_kernel
 
 IMAGE = torch.rand(9, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-EDGE = torch.tensor([[-1.0, 0.0, 1.0]] * 3, dtype=torch.float64)
-KERNELS = {"Gaussian": gaussian_kernel, "edge": lambda sigma, size: EDGE}
+UNEVEN = torch.tensor([[0.5, -1.0, 2.0], [3.0, 0.0, -0.25]], dtype=torch.float64)
 
 
 def written(figure):
@@ -135,95 +132,61 @@ def test_photographs_refuses_other_shapes(shape):
         photographs({})
 
 
-# --- The kernel that slides ----------------------------------------------------------------------------------------
+# --- The kernel editor ---------------------------------------------------------------------------------------------
 
 
-def parts(figure):
-    """The three pictures, and the frames in the first and the last of them."""
-    return [axes.images[0] for axes in figure.axes], [figure.axes[n].patches[0] for n in (0, 2)]
+def shown(editor):
+    """The two pictures of the editor's figure, the numbers in kernel and products, and the frames in the pictures."""
+    left, kernel, products, right = editor.figure().axes
+    numbers = [[float(text.get_text()) for text in axes.texts] for axes in (kernel, products)]
+    return (left.images[0], right.images[0]), numbers, (left.patches[0], right.patches[0])
 
 
-@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (1, 1), (3, 4)])
-@pytest.mark.parametrize("name", KERNELS)
-def test_the_scene_shows_image_kernel_and_result(name, stride, padding):
-    weights = KERNELS[name](1.0, 3)
-    figure = filter_scene(IMAGE)(weights, name, stride, padding, 0.6)
-    result = correlate2d(IMAGE, weights, stride, padding)
-    (image, kernel, filtered), (window, pixel) = parts(figure)
-    np.testing.assert_allclose(image.get_array(), torch.nn.functional.pad(IMAGE, (padding,) * 4))
-    np.testing.assert_allclose(kernel.get_array(), weights)
-    np.testing.assert_allclose(filtered.get_array(), result)
-    assert image.get_extent() == [-padding, 12 + padding, 9 + padding, -padding]
-    assert filtered.get_extent() == [0, result.shape[1], result.shape[0], 0]
-
-    row, column = divmod(round(0.6 * (result.numel() - 1)), result.shape[1])
-    assert pixel.get_bbox().bounds == (column, row, 1, 1)
-    assert window.get_bbox().bounds == (stride * column - padding, stride * row - padding, 3, 3)
-    left, top = (int(v) + padding for v in window.get_xy())
-    under = image.get_array()[top : top + 3, left : left + 3]
-    assert (under * weights.numpy()).sum() == pytest.approx(result[row, column].item()), "the window gives the pixel"
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[0].startswith("image 9×12") and (f"with {padding} of padding" in titles[0]) == (padding > 0)
-    assert titles[1] == f"{name}\n3×3, sum {weights.sum():.2f}"
-    assert titles[2] == f"result {result.shape[0]}×{result.shape[1]}\nin the frame: {result[row, column]:.2f}"
-
-
-def test_the_window_goes_from_the_first_place_to_the_last():
-    draw = filter_scene(IMAGE)
-    _, (window, pixel) = parts(draw(EDGE, "edge", 2, 1, 0.0))
-    assert window.get_xy() == (-1, -1) and pixel.get_xy() == (0, 0)
-    _, (window, pixel) = parts(draw(EDGE, "edge", 2, 1, 1.0))
-    assert pixel.get_xy() == (5, 4) and window.get_xy() == (9, 7)
+@pytest.mark.parametrize("border", PADDING_MODES)
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (1, 1), (3, 3)])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_the_editor_draws_what_labkit_computes(convolution, stride, padding, border):
+    how = {"stride": stride, "padding": padding}
+    editor = KernelEditor(
+        image=IMAGE.tolist(), kernel=UNEVEN.tolist(), convolution=convolution, border=border, place=[1, 2], **how
+    )
+    (image, result), (weights, products), (window, pixel) = shown(editor)
+    right = (convolve2d if convolution else correlate2d)(IMAGE, UNEVEN, **how, padding_mode=border)
+    np.testing.assert_allclose(result.get_array(), right)
+    assert image.get_array().shape == (9 + 2 * padding, 12 + 2 * padding)
+    assert weights == UNEVEN.flatten().tolist()
+    assert sum(products) == pytest.approx(right[1, 2].item(), abs=0.005 * len(products) + 1e-9)
+    assert window.get_bbox().bounds == (2 * stride, stride, 3, 2) and pixel.get_bbox().bounds == (2, 1, 1, 1)
+    under = image.get_array()[stride : stride + 2, 2 * stride : 2 * stride + 3]
+    used = UNEVEN.flip(0, 1) if convolution else UNEVEN
+    assert np.allclose(products, (used.numpy() * under).ravel(), atol=0.0051), "the window gives the products"
 
 
 def test_gray_levels_of_averages_and_of_differences():
-    draw = filter_scene(IMAGE)
-    images, _ = parts(draw(gaussian_kernel(1.0, 3), "Gaussian", 1, 0, 0.5))
-    largest = gaussian_kernel(1.0, 3).max().item()
-    assert images[0].get_clim() == images[2].get_clim() == (0, 1)
-    assert images[1].get_clim() == pytest.approx((-largest, largest))
-    images, _ = parts(draw(EDGE, "edge", 1, 0, 0.5))
-    strongest = correlate2d(IMAGE, EDGE).abs().max().item()
-    assert images[2].get_clim() == pytest.approx((-strongest, strongest))
-    images, _ = parts(filter_scene(torch.zeros(4, 4))(EDGE, "edge", 1, 0, 0.5))
-    assert images[2].get_clim() == (0, 1), "a result of zeros can be drawn"
+    edge = kernel_editor(IMAGE, [[-1, 0, 1]] * 3)
+    strongest = correlate2d(torch.tensor(edge.image), torch.tensor(edge.kernel)).abs().max().item()
+    assert shown(edge)[0][1].get_clim() == pytest.approx((-strongest, strongest))
+    (image, result), *_ = shown(kernel_editor(IMAGE, gaussian_kernel(1.0, 3)))
+    assert image.get_clim() == result.get_clim() == (0, 1)
+    assert shown(kernel_editor(IMAGE, torch.ones(2, 2)))[0][1].get_clim()[1] > 1, "nothing is cut off"
 
 
-def test_small_kernels_have_their_numbers_written_in():
-    draw = filter_scene(IMAGE)
-    weights = torch.tensor([[0.5, -1.0, 2.0], [3.0, 4.0, 5.25]], dtype=torch.float64)
-    figure = draw(weights, "mine", 1, 0, 0.5)
-    assert written(figure) == ["0.50", "-1.00", "2.00", "3.00", "4.00", "5.25"]
-    places = [text.get_position() for text in figure.axes[1].texts if text.get_visible()]
-    assert places[0] == pytest.approx((1 / 6, 1 / 4)) and places[5] == pytest.approx((5 / 6, 3 / 4))
-    assert len(written(draw(gaussian_kernel(1.0, 5), "Gaussian", 1, 0, 0.5))) == 25
-    assert written(draw(gaussian_kernel(1.0, 7), "Gaussian", 1, 0, 0.5)) == []
-    assert len(written(draw(EDGE, "edge", 1, 0, 0.5))) == 9
+def test_a_place_beyond_the_result_is_its_last():
+    editor = kernel_editor(IMAGE, UNEVEN)
+    editor.place, editor.stride = [99, 99], 2
+    assert shown(editor)[2][1].get_xy() == (4, 3)
 
 
-def test_the_scene_refuses():
-    with pytest.raises(ValueError, match=r"image: got shape \(3,\)"):
-        filter_scene(torch.zeros(3))
-    with pytest.raises(ValueError, match=r"^kernel"):
-        filter_scene(IMAGE)(torch.ones(11, 11), "mine", 1, 0, 0.5)
-
-
-def test_each_slider_changes_the_picture_as_a_new_figure_would():
-    widget = kernel_editor(IMAGE, KERNELS)
-    assert widget.values == {
-        "kernel": "Gaussian", "sigma": 1.0, "size": 3, "stride": 1, "padding": 0, "place": pytest.approx(0.4)
-    }  # fmt: skip
-    frames = [widget.picture.value]
-    for change in ({"sigma": 2.0}, {"size": 5}, {"stride": 2}, {"padding": 3}, {"place": 0.8}, {"kernel": "edge"}):
-        frames.append(widget.set(**change).picture.value)
-        assert not widget.error.value
-    assert len(set(frames)) == 7
-    still = filter_scene(IMAGE)(EDGE, "edge", 2, 3, 0.8)
-    assert np.abs(pixels(still) - pixels(widget)).mean() < 2, "the still frame has fewer colors, else the same"
+def test_the_editor_rounds_the_image_and_refuses():
+    assert kernel_editor(np.full((7, 7), 1 / 3), UNEVEN).image[0][0] == 0.33
+    with pytest.raises(ValueError, match=r"image: got shape \(6, 9\), expected at least 7 pixels each way"):
+        kernel_editor(torch.zeros(6, 9), UNEVEN)
+    with pytest.raises(ValueError, match=r"kernel: got shape \(3,\)"):
+        kernel_editor(IMAGE, [1, 2, 1])
 
 
 def test_text_is_large_enough_for_a_projector():
-    for figure in (matrices({"a": np.eye(2)}), photographs({"a": IMAGE}), filter_scene(IMAGE)(EDGE, "edge", 1, 0, 0.5)):
+    for figure in (matrices({"a": np.eye(2)}), photographs({"a": IMAGE}), kernel_editor(IMAGE, UNEVEN).figure()):
         figure.canvas.draw()
         texts = figure.findobj(lambda a: hasattr(a, "get_fontsize") and hasattr(a, "get_text") and a.get_text().strip())
         assert texts and min(text.get_fontsize() for text in texts) >= 11

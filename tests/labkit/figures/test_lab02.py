@@ -1,4 +1,6 @@
-"""labkit.figures.lab02: what the histograms and the deep net's picture show, and that sliders move it."""
+"""labkit.figures.lab02: what the histograms and the deep net's picture show."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -60,8 +62,8 @@ MODULES = {"linear": nn.Identity, "tanh": nn.Tanh, "relu": nn.ReLU, "leaky relu 
 
 @pytest.mark.parametrize("activation", plots.ACTIVATIONS)
 def test_signal_and_gradient_are_those_of_autograd(activation):
-    forward, backward, last = plots._send(6, 1.3, activation)
-    weights, inputs, gradient = plots._drawn(0)
+    forward, backward, found = plots._send(6, 1.3, activation)
+    inputs, gradient, weights = plots._net(0)
     network = nn.Sequential()
     for weight in weights[:6]:
         layer = nn.Linear(plots.UNITS, plots.UNITS, bias=False, dtype=torch.float64)
@@ -75,7 +77,7 @@ def test_signal_and_gradient_are_those_of_autograd(activation):
     gradients = torch.autograd.grad(kept[-1], kept, torch.tensor(gradient))
     assert np.allclose(forward, [x.detach().pow(2).mean().sqrt() for x in kept], rtol=1e-12)
     assert np.allclose(backward, [g.pow(2).mean().sqrt() for g in gradients], rtol=1e-12)
-    assert np.allclose(last, kept[-1].detach(), rtol=1e-12)
+    assert len(found) == 7 and all(np.allclose(x, y.detach(), rtol=1e-12) for x, y in zip(found, kept, strict=True))
     assert forward[0] == pytest.approx(1) and backward[-1] == pytest.approx(1)
 
 
@@ -84,8 +86,18 @@ def test_the_weights_have_the_size_that_the_gain_is_measured_in():
         last = [plots._send(10, gain, activation, seed)[0][-1] for seed in range(10)]
         assert np.mean(np.log(last)) == pytest.approx(0, abs=0.25)
     reference = initialize(nn.Linear(plots.UNITS, plots.UNITS, bias=False), "he_normal", "linear", generator=0)
-    (layer,) = signal_statistics(reference, torch.randn(500, plots.UNITS, generator=torch.Generator().manual_seed(0)))
+    (layer,) = signal_statistics(reference, torch.randn(500, plots.UNITS, generator=torch.Generator().manual_seed(1)))
     assert plots._send(1, 1.0, "linear")[0][-1] == pytest.approx(layer.std, rel=0.1)
+
+
+def test_the_drawn_numbers_are_random():
+    numbers = plots._drawn(0, 200_000)
+    assert abs(numbers.mean()) < 0.01 and abs(numbers.std() - 1) < 0.01 and np.abs(numbers).max() <= np.sqrt(3)
+    counts, _ = np.histogram(numbers, 50)
+    assert np.allclose(counts / counts.mean(), 1, atol=0.08), "evenly spread"
+    for apart in (1, 2, plots.UNITS, plots.UNITS**2):
+        assert abs(np.corrcoef(numbers[apart:], numbers[:-apart])[0, 1]) < 0.01
+    assert np.array_equal(plots._drawn(7, 5), numbers[7:12])
 
 
 def test_seeds_differ_and_depth_does_not_change_the_first_layers():
@@ -95,64 +107,51 @@ def test_seeds_differ_and_depth_does_not_change_the_first_layers():
 
 
 def test_the_picture_shows_the_numbers():
-    figure = plots._signal_scene()(40, 0.7, "relu")
-    left, right = figure.axes[:2]
-    forward, backward, last = plots._send(40, 0.7, "relu")
-    lines = {line.get_label(): line for line in left.lines}
+    figure = plots.SignalExplorer(depth=40, gain=0.7, activation="relu", layer=30).figure()
+    sizes, bars, spread, rows = figure.axes
+    forward, backward, outputs = plots._send(40, 0.7, "relu")
+    lines = {line.get_label(): line for line in sizes.lines}
     assert np.array_equal(lines["signal, forward"].get_xdata(), np.arange(41))
     assert np.allclose(lines["signal, forward"].get_ydata(), np.clip(forward, *plots.LIMITS))
     assert np.allclose(lines["gradient, backward"].get_ydata(), np.clip(backward, *plots.LIMITS))
-    assert left.get_ylim() == plots.LIMITS and left.get_yscale() == "log"
-    assert any(list(line.get_xdata()) == [40, 40] for line in left.lines), "where the net ends"
-    assert np.array_equal(right.images[0].get_array(), last)
-    assert right.images[0].get_clim() == (-1, 1)
-    assert f"after 40 layers: signal × {forward[-1]:.1e}" in left.get_title()
-    assert f"at the inputs: gradient × {backward[0]:.1e}" in left.get_title()
-    assert left.get_xlabel() == "layer (0: the inputs)" and left.get_ylabel() == "size (root mean square)"
+    assert sizes.get_ylim() == plots.LIMITS and sizes.get_yscale() == "log"
+    assert f"signal × {forward[-1]:.1e}, gradient × {backward[0]:.1e}" in sizes.get_title()
+    assert all([30, 30] == list(axes.lines[-1].get_xdata()) for axes in (sizes, spread)), "the layer that is looked at"
+    counts, edges = np.histogram(outputs[30], 41, (-3, 3))
+    (shown,) = (patch.get_data() for patch in bars.patches)
+    assert np.allclose(shown.values, 100 * counts / outputs[30].size) and np.allclose(shown.edges, edges)
+    assert bars.get_title() == f"layer 30: std {outputs[30].std():.2g}"
+    columns = np.asarray(spread.images[0].get_array())
+    assert columns.shape == (41, 41) and np.allclose(columns[:, 30], counts / counts.max())
+    assert np.array_equal(rows.images[0].get_array(), outputs[30])
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.5])
 def test_sizes_beyond_the_picture_are_drawn_at_its_border(gain):
     low, high = plots.LIMITS
     border = low if gain < 1 else high
-    for line in plots._signal_scene()(100, gain, "relu").axes[0].lines[1:3]:
+    for line in plots.SignalExplorer(depth=100, gain=gain, activation="relu").figure().axes[0].lines[:2]:
         sizes = line.get_ydata()
         assert border in sizes and 1 in sizes.round(9) and low <= sizes.min() and sizes.max() <= high
 
 
-def test_the_cosine_in_the_title():
-    def shown(*arguments):
-        return float(plots._signal_scene()(*arguments).axes[1].get_title().split()[-1])
-
-    last = torch.tensor(plots._send(30, 1.4, "relu")[2])
-    cosines = nn.functional.cosine_similarity(last[:, None], last[None], dim=2)
-    mean = (cosines.sum() - len(last)) / (len(last) * (len(last) - 1))
-    assert shown(30, 1.4, "relu") == pytest.approx(mean.item(), abs=0.006)
-    assert shown(100, 2**0.5, "relu") > 0.97
-    assert abs(shown(1, 1.0, "linear")) < 0.1
-    assert shown(100, 0.5, "relu") > 0.97, "tiny outputs have directions too"
+def test_the_layer_is_at_most_the_last():
+    assert plots.SignalExplorer(depth=7).figure().axes[1].get_title().startswith("layer 7: std")
 
 
-def test_sliders_move_the_picture():
-    widget = plots.signal_explorer()
-    assert widget.values == {"depth": 50, "gain": 1.0, "activation": "tanh"}
-    assert list(widget.controls["activation"].options) == ["tanh", "linear", "relu", "leaky relu (0.2)"]
-    assert (widget.controls["depth"].min, widget.controls["depth"].max) == (1, plots.DEEPEST)
-    assert (widget.controls["gain"].min, widget.controls["gain"].max) == (0.5, 2.5)
-    frames = [pixels(widget)]
-    for change in ({"depth": 100}, {"gain": 1.5}, {"activation": "relu"}):
-        frames.append(pixels(widget.set(**change)))
-        assert np.abs(frames[-1] - frames[-2]).max() > 50, change
-        assert widget.error.value == ""
-    alone = plots._signal_scene()(100, 1.5, "relu")
-    assert np.abs(pixels(widget) - pixels(alone)).mean() < 2, "nothing is left of earlier frames"
-    assert np.array_equal(frames[0], pixels(plots.signal_explorer()))
-    assert "row for each input" in widget.alt
+def test_the_mean_cosine():
+    last = plots._send(30, 1.4, "relu")[2][-1]
+    mean = np.mean([u @ v / np.linalg.norm(u) / np.linalg.norm(v) for u, v in itertools.combinations(last, 2)])
+    assert plots._mean_cosine(last) == pytest.approx(mean)
+    assert plots._mean_cosine(plots._send(100, 0.5, "relu")[2][-1]) > 0.97, "tiny outputs have directions too"
+    assert abs(plots._mean_cosine(plots._send(1, 1.0, "linear")[2][-1])) < 0.1
+    assert plots._mean_cosine(np.zeros((3, 5))) == 0
 
 
 def test_pictures_can_be_written_and_say_what_they_show():
-    for figure in (plots.histogram_grid(ROWS, ["a", "b"], "x", (-1, 1)), plots._signal_scene()(50, 1.0, "tanh")):
+    explorer = plots.signal_explorer()
+    for figure in (plots.histogram_grid(ROWS, ["a", "b"], "x", (-1, 1)), explorer.figure()):
         assert pixels(figure, 0.5).min() < 60
-    words = " ".join(texts(plots._signal_scene()(20, 1.0, "tanh")))
-    for text in ("signal, forward", "gradient, backward", "unit of the last layer", "input", "output (beyond ±1"):
+    words = " ".join(texts(explorer.figure()))
+    for text in ("signal, forward", "gradient, backward", "layer (0: the inputs)", "output of a unit", "units (%)"):
         assert text in words

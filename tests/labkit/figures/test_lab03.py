@@ -125,7 +125,7 @@ def test_the_still_picture_of_the_race_shows_paths_and_heights():
 
 
 def test_a_run_that_diverges_is_called_so():
-    hand = plots.race()
+    hand = plots.Race()
     hand.rates = {**hand.rates, "momentum": 1.0}
     momentum, adam = drawn(hand.figure())[1].lines
     assert momentum.get_label() == "momentum: diverged" and adam.get_label().endswith("after step 100")
@@ -142,3 +142,20 @@ def test_the_momentum_slider_is_beta_1_of_adam_and_radam():
     for name in ("Adam", "RAdam"):
         made = plots.RACERS[name](0.1, 0.6)([torch.nn.Parameter(torch.zeros(1))])
         assert made.param_groups[0]["betas"] == (0.6, 0.999)
+
+
+def test_contraction_is_the_largest_eigenvalue_of_a_step():
+    for x, alpha in np.random.default_rng(0).uniform(0, [5, 1], (200, 2)):
+        step = np.array([[1 + alpha - x, -alpha], [1, 0]])  # (w_t, w_t-1) -> (w_t+1, w_t)
+        assert plots.contraction(x, alpha) == pytest.approx(np.abs(np.linalg.eigvals(step)).max(), abs=1e-6)
+
+
+def test_momentums_plane_shows_the_bowls_two_curvatures_and_the_path():
+    hand = plots.MomentumPlane(kappa=9.0, rate=0.1, momentum=0.5, steps=7)
+    left, right = hand.figure().axes
+    best, here = left.lines[2:]
+    assert np.allclose(best.get_xydata(), [[0.25, 0.25], [2.25, 0.25]]), "Polyak's for the condition number 9"
+    assert np.allclose(here.get_xydata(), [[0.1, 0.5], [0.9, 0.5]])
+    assert np.allclose(plots.contraction(*best.get_xydata().T), 0.5), "equally fast in both directions"
+    path = plots.descend(plots.bowl((1.0, 9.0)), plots.RACERS["momentum"](0.1, 0.5), 7)
+    assert np.allclose(right.lines[-1].get_xydata(), path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pictures import pixels
 
 from labkit.figures import lab04 as plots
-from labkit.losses import count_triplets
+from labkit.losses import TripletLoss, count_triplets
 
 RANDOM = np.random.default_rng(0)
 
@@ -129,48 +129,20 @@ def test_an_easy_triplet_has_no_arrows():
     assert "loss 0.00, easy; no gradient" in axes.get_title()
 
 
-KEPT = {
-    "all": lambda ap, an, margin: True,
-    "active": lambda ap, an, margin: an < ap + margin,
-    "semihard": lambda ap, an, margin: ap < an < ap + margin,
-    "hard": lambda ap, an, margin: an < ap,
-}
-
-
-@pytest.mark.parametrize("constraint", KEPT)
-@pytest.mark.parametrize("margin", [0.0, 0.2, 0.7])
-def test_the_surface_shades_the_loss_and_hatches_what_is_not_kept(constraint, margin):
-    """FaceNet's definitions, not the paper's printed ones, which are reversed."""
-    axes = plots.surface_scene()(margin, constraint).axes[0]
-    bands = [patch for patch in axes.patches if not patch.get_hatch()]
-    hidden = [patch for patch in axes.patches if patch.get_hatch() and patch.get_visible()]
-    for ap, an in RANDOM.uniform(0, 2, (200, 2)):
-        loss = max(ap - an + margin, 0)
-        covering = sum(patch.get_path().contains_point((ap, an)) for patch in bands)
-        assert covering == min(np.ceil(loss / 0.25), 10)
-        assert any(p.get_path().contains_point((ap, an)) for p in hidden) != KEPT[constraint](ap, an, margin)
-
-
-@pytest.mark.parametrize("margin", [0.3, 0.6])
-def test_the_surface_writes_the_names_where_they_belong(margin):
-    axes = plots.surface_scene()(margin).axes[0]
-    for name in axes.texts:
-        ap, an = name.get_position()
-        written = name.get_text().split(":")[0]
-        assert written == ("hard" if an < ap else "semi-hard" if an < ap + margin else "easy")
-
-
-# --- Sliders ------------------------------------------------------------------------------------------------------
-
-
-def test_a_frame_drawn_over_the_background_is_the_figure_drawn_whole():
-    surface = plots.surface_explorer().set(margin=0.7, constraint="hard").set(constraint="semihard")
-    whole = plots.surface_scene()(0.7, "semihard")
-    assert np.abs(pixels(surface) - pixels(whole)).mean() < 2, "the whole picture has fewer colors, else the same"
-
-
-def test_every_constraint_of_the_surface_can_be_chosen():
-    widget = plots.surface_explorer()
-    frames = {widget.set(constraint=value).picture.value for value in ("all", "active", "semihard", "hard")}
-    assert len(frames) == 4 and not widget.error.value
-    assert widget.controls["constraint"].label == "hard"
+@pytest.mark.parametrize("mining", ["all", "hard", "semihard"])
+def test_a_batch_shows_pairs_forces_and_all_triplets(mining):
+    hand = plots.Batch(mining=mining)
+    points, labels = torch.tensor(hand.points, dtype=torch.float64, requires_grad=True), torch.tensor(hand.labels)
+    TripletLoss(hand.margin, mining)(points, labels).backward()
+    left, right = hand.figure().axes
+    (arrows,) = left.collections
+    assert np.allclose(np.stack([arrows.U, arrows.V], 1), -2 * points.grad)
+    dots = right.lines[0].get_xydata()
+    counts = count_triplets(points, labels, hand.margin)
+    assert (dots[:, 1] < dots[:, 0]).sum() == counts.hard and len(dots) == counts.hard + counts.semihard + counts.easy
+    for line in left.lines[:-3]:
+        ends = [hand.points.index(end) for end in line.get_xydata().tolist()]
+        assert (line.get_linestyle() == "-") == (hand.labels[ends[0]] == hand.labels[ends[1]])
+    one = plots.Batch(mining=mining, alone=True, anchor=2).figure().axes[0].lines[:-3]
+    assert 1 < len(one) < len(left.lines[:-3])
+    assert all(hand.points[2] in line.get_xydata().tolist() for line in one)

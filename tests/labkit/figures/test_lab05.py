@@ -1,4 +1,4 @@
-"""labkit.figures.lab05: the choice of weight and the slider choose the plane."""
+"""labkit.figures.lab05: the arrows are the losses' gradients; the choice of weight and the slider choose the plane."""
 
 import numpy as np
 import pytest
@@ -17,6 +17,20 @@ SEQUENCES = {
     "λ = 0": [RANDOM.normal(size=(5, 2)) for _ in range(3)],
     "λ = 1": [np.zeros((5, 2)), *[POINTS["large"]] * 2],
 }
+
+
+@pytest.mark.parametrize(("loss", "shown"), [("center loss alone", (0, 1)), ("softmax alone", (1, 0))])
+def test_the_arrows_are_the_steps_of_descent(loss, shown):
+    hand = plots.Centers(points=[[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]], centers=[[0.0, 0.0]] * 3, weight=0.5, loss=loss)
+    (axes,) = hand.figure().axes
+    push, pull = ([arrows.U[0], arrows.V[0]] for arrows in axes.collections)
+    scores = np.array([1.0, -0.5 + np.sqrt(3), -0.5 - np.sqrt(3)])
+    chance = np.exp(scores) / np.exp(scores).sum()
+    away = [1.5 * (chance[1] + chance[2]), np.sqrt(0.75) * (chance[2] - chance[1])]
+    assert np.allclose(push, shown[0] * plots.STEP * np.array(away))
+    assert np.allclose(pull, shown[1] * plots.STEP * 0.5 * np.array([-1, -2]))
+    softmax, center = shown[0] * (np.log(3) * 2 - np.log(chance[0])) / 3, shown[1] * 2.5 / 3 * 0.5
+    assert f"softmax {softmax:.2f} + λ × center loss {center:.2f};" in axes.get_title()
 
 
 def cloud(widget, c=0):

@@ -1,16 +1,12 @@
-"""labkit.figures.lab06: surfaces, maps and widgets show the numbers of the losses and of the maps."""
-
-import math
+"""labkit.figures.lab06: surfaces, maps and hands show the numbers of the losses and of the maps."""
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
-from pictures import pixels
 
 from labkit.embeddings import l2, unit_bounce, unit_range
-from labkit.figures import drawing
 from labkit.figures import lab06 as plots
 from labkit.losses.exponential_triplet import ExponentialTripletLoss
 
@@ -60,29 +56,20 @@ def test_surfaces_are_drawn_side_by_side(monkeypatch):
         assert axes.get_xlabel() == "positive pair, p" and axes.get_ylabel() == "negative pair, q"
 
 
-def test_the_cuts_lie_on_the_surface():
-    space, flat = plots._cut_surface(0.2, 1.5, 0.5, turn=10, cut=0.3).axes
-    assert space.azim == 10
-    fine = np.linspace(0, 1, 201)
-    over_p = np.minimum(plots.exponential_height(fine, np.full(201, 0.3), 0.2, 1.5, 0.5), plots.HIGHEST)
-    over_q = np.minimum(plots.exponential_height(np.full(201, 0.3), fine, 0.2, 1.5, 0.5), plots.HIGHEST)
-    lines = {line.get_label(): line for line in flat.lines}
-    assert np.allclose(lines["q = 0.30, over p"].get_ydata(), over_p)
-    assert np.allclose(lines["p = 0.30, over q"].get_ydata(), over_q)
-    (first, second) = space.lines
-    assert np.allclose(first.get_data_3d(), [fine, np.full(201, 0.3), over_p])
-    assert np.allclose(second.get_data_3d(), [np.full(201, 0.3), fine, over_q])
-    assert {0.2, 0.5} <= {line.get_xdata()[0] for line in flat.lines if len(line.get_xdata()) == 2}
-    assert flat.get_xlabel() == "distance / d_max" and flat.get_ylabel() == "loss (cut off at 6)"
+@pytest.mark.parametrize("loss", ["exponential", "triplet, margin 0.2"])
+def test_the_cuts_lie_on_the_surface(loss):
+    hand = plots.Barrier(loss=loss, p=0.7, q=0.2, overlap=3.0, positive_weight=0.5, negative_weight=1.5)
+    surface, cuts = hand.figure().axes
 
+    def height(p, q):
+        exponential = loss == "exponential"
+        return plots.exponential_height(p, q, 0.3, 0.5, 1.5) if exponential else plots.triplet_height(p, q, 0.2)
 
-def test_sliders_move_the_surface():
-    widget = plots.surface_explorer()
-    for change in ({"c_n": 0.5}, {"positive_weight": 3.0}, {"negative_weight": 0.0}, {"turn": 40}, {"cut": 0.1}):
-        before = pixels(widget)
-        widget.set(**change)
-        assert (pixels(widget) != before).any(), change
-        assert not widget.error.value
+    assert surface.get_title() == f"loss {height(np.array(0.7), np.array(0.2)):.2f}"
+    lines = {line.get_label(): line for line in cuts.lines}
+    fine = np.linspace(0, 1, 101)
+    assert np.allclose(lines["over p, q = 0.20"].get_ydata(), height(fine, np.full(101, 0.2)))
+    assert np.allclose(lines["over q, p = 0.70"].get_ydata(), height(np.full(101, 0.7), fine))
 
 
 # --- maps ---------------------------------------------------------------------------------------------------------
@@ -139,28 +126,19 @@ def test_the_plane_is_colored_by_where_it_goes():
         assert axes.get_xlabel() == "x₁ before" and axes.get_ylabel() == "x₂ before"
 
 
-def test_the_scene_shows_the_point_before_and_after():
-    draw = plots._range_scene()
-    figure = draw("Unit-Bounce", 2.6, 1.0)
-    left, right = figure.axes
-    curve, dot = left.lines[1:3]
-    sphere, before, after = right.lines
-    assert dot.get_xdata() == [2.6] and dot.get_ydata() == pytest.approx([-0.6])
+def test_the_point_before_and_after_and_what_comes_back():
+    hand = plots.RangePlane(map="Unit-Bounce", point=[0.0, 2.6], target=[1.0, 0.0], radius=1.0)
+    left, right = hand.figure().axes
+    places = {line.get_label(): np.ravel(line.get_data()) for line in left.lines}
+    assert np.allclose(places["before"], [0, 2.6]) and np.allclose(places["after"], [0, -0.6])
+    force, back = (
+        np.array([arrow.U, arrow.V])[:, 0] for arrow in left.collections
+    )  # ρ' = -1 along the direction, ρ/ℓ across
+    assert np.allclose(force, [1, 0.6]) and np.allclose(back, [-0.6 / 2.6, -0.6])
+    assert left.get_title() == "Unit-Bounce: length 2.60 goes to -0.60"
+    curve, dot = right.lines[1:]
     assert np.allclose(curve.get_ydata(), plots.landing("Unit-Bounce", curve.get_xdata()))
-    direction = np.array([math.cos(0.5), math.sin(0.5)])
-    assert np.allclose(np.ravel(before.get_data()), 2.6 * direction)
-    assert np.allclose(np.ravel(after.get_data()), -0.6 * direction)
-    assert left.get_title() == "Unit-Bounce, radius 1.00\nlength 2.60 goes to -0.60"
-    assert draw("L2", 3.0, 1.5) is figure
-    assert np.hypot(*sphere.get_data()) == pytest.approx(1.5)
-    assert dot.get_ydata() == pytest.approx([1.5])
-    assert set(drawing.moving_artists(figure)) >= {curve, dot, sphere, before, after, left.title}
-
-
-def test_sliders_move_the_point():
-    widget = plots.range_explorer()
-    for change in ({"length": 3.0}, {"radius": 1.5}, {"map": "L2"}, {"map": "Unit-Bounce, authors' code"}):
-        before = pixels(widget)
-        widget.set(**change)
-        assert (pixels(widget) != before).any(), change
-        assert not widget.error.value
+    assert dot.get_xdata() == [2.6] and dot.get_ydata() == pytest.approx([-0.6])
+    hand.detached = True
+    detached = hand.figure().axes[0].collections[1]
+    assert np.allclose([detached.U, detached.V], [[-0.6 / 2.6], [-0.6 / 2.6 * 0.6]])

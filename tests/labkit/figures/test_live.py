@@ -14,7 +14,6 @@ from pictures import pixels
 from PIL import Image
 
 from labkit import figures
-from labkit.figures import lab04
 from labkit.figures.live import live
 
 
@@ -137,7 +136,7 @@ from labkit.figures.live import live
 ---
 figures.show(figures.bars({"a": 1, "b": 2}, "value"), "Two bars")
 ---
-lab04.triplet_playground()
+lab04.TripletPlane()
 ---
 playground = live(lambda x: figures.bars({"x": x}, "value"), "One bar", x=(1.0, 2.0))
 playground.set(x=1.5)
@@ -160,7 +159,7 @@ def test_a_second_run_gives_the_output_that_nbval_compares(tmp_path):
 
 
 def test_nothing_is_displayed_while_a_slider_moves(monkeypatch, capfd):
-    widget = lab04.surface_explorer()
+    widget = live(line, "a line", slope=(1.0, 2.0))
     monkeypatch.setattr(IPython.display, "display", lambda *a, **k: pytest.fail("displayed"))
-    widget.set(margin=0.8)
+    widget.set(slope=1.8)
     assert capfd.readouterr() == ("", "")

@@ -21,7 +21,6 @@ from labkit import figures
 from labkit.centroids import charge_simulation
 from labkit.figures import lab00, lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab08, lab09, style
 from labkit.figures.hands import Hand
-from labkit.filters import gaussian_kernel
 
 RANDOM = np.random.default_rng(0)
 DIGITS = RANDOM.integers(0, 255, (12, 1, 8, 8)).astype(np.uint8)
@@ -51,32 +50,33 @@ CHARTS = {
     "distance_histogram": lambda: lab04.distance_histogram(RANDOM.uniform(0, 1, 300), RANDOM.uniform(0.5, 2, 300)),
     "roc": lambda: lab04.roc({"triplet": VERIFICATION}),
     "triplet_picture": lambda: lab04.triplet_picture([0, 0], [1, 0], [0, 1.2], 0.4),
-    "surface_scene": lambda: lab04.surface_scene()(0.4, "semihard"),
 }
 PICTURES = CHARTS | {
     "gallery of spheres": lambda: figures.gallery({"softmax": SPACE}, LABELS, CLASSES, ROWS),
     "embedding_explorer": lambda: lab00.embedding_explorer([PLANE, 2 * PLANE], LABELS, CLASSES),
     "matrices": lambda: lab01.matrices({"kernel": [[-1, 0], [0.5, 2]]}, frames={"kernel": (0, 0, 1, 1)}),
     "photographs": lambda: lab01.photographs({"photograph": np.eye(5)}),
-    "kernel_editor": lambda: lab01.kernel_editor(np.eye(9), {"Gaussian": gaussian_kernel}),
+    "kernel_editor": lambda: lab01.kernel_editor(np.eye(9), [[1, -1]]),
     "histogram_grid": lambda: lab02.histogram_grid({"tanh": [PLANE]}, ["layer 1"], "output", (-1, 1)),
     "signal_explorer": lab02.signal_explorer,
     "paths": lambda: lab03.paths(lab03.SURFACES["saddle"], {"a": PLANE[:9]}),
-    "race": lab03.race,
+    "race": lab03.Race,
+    "momentum": lab03.MomentumPlane,
+    "batch": lab04.Batch,
+    "centers": lab05.Centers,
     "center_explorer": lambda: lab05.center_explorer({"λ = 1": [PLANE, PLANE]}, LABELS, CLASSES),
     "surfaces": lambda: lab06.surfaces({"exponential": lab06.exponential_height}),
-    "surface_explorer": lab06.surface_explorer,
+    "barrier": lab06.Barrier,
     "length_maps": lambda: lab06.length_maps(list(lab06.MAPS)),
     "plane_maps": lambda: lab06.plane_maps(["L2"]),
-    "range_explorer": lab06.range_explorer,
+    "range": lab06.RangePlane,
     "gradient_fields": lab07.gradient_fields,
     "field_explorer": lab07.field_explorer,
     "arcs": lambda: lab07.arcs({"hard": (0.2, 0.8, 1, 1)}),
     "clouds": lambda: lab07.clouds({"one": ([0.1, 0.2], [0.9, 0.8])}),
     "projections": lambda: lab07.projections({"PCA": PLANE}, LABELS, CLASSES, LABELS > 4),
-    "charge_strip": lambda: lab08.charge_strip(charge_simulation(9, 3, steps=2), [0, 2]),
-    "charge_explorer": lambda: lab08.charge_explorer({"many": charge_simulation(9, 3, steps=2)}),
-    "target_explorer": lab08.target_explorer,
+    "charges": lambda: lab08.Charges(points=charge_simulation(9, 3, steps=2)[2].tolist()),
+    "margins": lab08.Margins,
     "decision_regions": lambda: lab08.decision_regions(lab08.margin_rules()),
     "space_explorer": lambda: lab08.space_explorer({"softmax": SPACE}, LABELS, CLASSES, ROWS),
     "ball_and_hill": lab09.ball_and_hill,
@@ -215,4 +215,4 @@ def loaded(code):
 def test_what_is_imported_when():
     assert loaded("import labkit") == []
     assert loaded("from labkit import figures; figures.bars({'a': 1}, 'x')") == ["matplotlib"]
-    assert loaded("from labkit.figures import lab04; lab04.surface_scene()") == ["matplotlib", "ipywidgets"]
+    assert loaded("from labkit.figures import lab04; lab04.triplet([0], [1], [2], 0.2)") == ["matplotlib", "ipywidgets"]

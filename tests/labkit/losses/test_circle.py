@@ -5,23 +5,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import losses as pml
+from tensors import DEVICES, with_gradient
 
 from labkit.losses import CircleLoss
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 def batch(n=12, dim=3, classes=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, dim, generator=generator, dtype=F64), torch.randint(classes, (n,), generator=generator)
-
-
-def with_gradient(loss, x, labels):
-    x = x.detach().clone().requires_grad_()
-    value = loss(x, labels)
-    value.backward()
-    return value.detach(), x.grad
 
 
 def logsumexp(values):

@@ -3,24 +3,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES, with_gradient
 
 from labkit.losses import ContrastiveLoss
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 def batch(n=12, dim=3, classes=4, seed=0, scale=0.5):
     generator = torch.Generator().manual_seed(seed)
     x = scale * torch.randn(n, dim, generator=generator, dtype=F64)
     return x, torch.randint(classes, (n,), generator=generator)
-
-
-def with_gradient(loss, x, labels):
-    x = x.detach().clone().requires_grad_()
-    value = loss(x, labels)
-    value.backward()
-    return value.detach(), x.grad
 
 
 def test_hand_example():

@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors import DEVICES, with_gradient
 from torch.autograd import gradcheck, gradgradcheck
 
 from labkit.embeddings import l2, unit_range
 from labkit.losses.exponential_triplet import ExponentialTripletLoss, barrier
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 REDUCTIONS = ("pair", "batch")
 
 
@@ -23,13 +23,6 @@ def batch(n=12, dim=3, classes=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n, dim, generator=generator, dtype=F64)
     return unit_range(x), torch.randint(classes, (n,), generator=generator)
-
-
-def with_gradient(loss, x, labels):
-    x = x.detach().clone().requires_grad_()
-    value = loss(x, labels)
-    value.backward()
-    return value.detach(), x.grad
 
 
 def polygon(corners):

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from pytorch_metric_learning import losses as pml
+from tensors import DEVICES, with_gradient
 
 from labkit import training
 from labkit.data import Batches, Images
@@ -10,7 +11,6 @@ from labkit.losses import PEDCCLoss
 
 F64 = torch.float64
 C, D = 5, 6
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
 
 def unit_rows(n=C, dim=D, seed=0):
@@ -40,13 +40,6 @@ def by_loop(x, y, p, m=0.35, s=7.5, root=1, normalize=True):
         distance += math.dist(point, p[label].tolist()) ** 2 / 2
     mean = distance / len(y)
     return angular / len(y) + (mean + 1e-6) ** (1 / root) - 1e-6 ** (1 / root)
-
-
-def with_gradient(loss, x, labels):
-    x = x.detach().clone().requires_grad_()
-    value = loss(x, labels)
-    value.backward()
-    return value.detach(), x.grad
 
 
 @pytest.mark.parametrize("device", DEVICES)

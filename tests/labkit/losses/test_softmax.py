@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import losses as pml
+from tensors import DEVICES
 from torch.nn.functional import multi_margin_loss
 
 from labkit.losses import (
@@ -22,7 +23,6 @@ from labkit.losses import (
 
 F64 = torch.float64
 C, D = 5, 4
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 LOSSES = {
     "softmax": SoftmaxLoss,
     "hinge": HingeLoss,

@@ -9,11 +9,11 @@ from pytorch_metric_learning import distances as pml_distances
 from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import miners as pml_miners
 from pytorch_metric_learning import reducers as pml_reducers
+from tensors import DEVICES, with_gradient
 
 from labkit.losses import TripletLoss, count_triplets
 
 F64 = torch.float64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 MININGS = ["all", "hard", "semihard"]
 
 
@@ -22,13 +22,6 @@ def batch(n=14, dim=3, classes=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n, dim, generator=generator, dtype=F64) / 2
     return x, torch.randint(classes, (n,), generator=generator)
-
-
-def with_gradient(loss, x, labels):
-    x = x.detach().clone().requires_grad_()
-    value = loss(x, labels)
-    value.backward()
-    return value.detach(), x.grad
 
 
 # The value and its gradient

@@ -1,0 +1,93 @@
+"""Every hand for everybody: axe finds nothing serious, the keyboard reaches all, focus is seen, a telephone is enough.
+
+Generic over Hand.__subclasses__(): a new hand is held to it without a word here. Needs Chromium, as test_hands does.
+"""
+
+import json
+import os
+from contextlib import contextmanager
+
+import pytest
+from access import grave_faults
+from browser import find_chromium, guarded_page, launched_chromium
+from deck import HANDS
+from hand_page import page
+
+OUTLINE = """() => { const s = getComputedStyle(document.activeElement);
+    return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2 ? s.outlineColor : null; }"""
+REACHABLE = ".hand :is(button, input, select, textarea, a[href], [tabindex]:not([tabindex='-1']))"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser."""
+    if not (path := find_chromium()):
+        missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with launched_chromium(path) as browser:
+        yield browser
+
+
+@contextmanager
+def shown(chromium, module, width=900, scheme="light"):
+    """A page without a kernel that shows one hand."""
+    with guarded_page(chromium, width=width) as one:
+        one.emulate_media(color_scheme=scheme)
+        hand = HANDS[module]()
+        one.set_content(page(hand.module, hand.state))
+        one.wait_for_function("document.getElementById('hand').hand?.frames > 0")
+        yield one
+        assert not one.problems
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("module", HANDS)
+def test_axe_finds_nothing_serious(chromium, module, scheme):
+    with shown(chromium, module, scheme=scheme) as one:
+        assert grave_faults(one) == []
+
+
+def test_axe_would_find_a_slider_without_a_name(chromium):
+    with shown(chromium, next(iter(HANDS))) as one:
+        one.locator(".grip, [role=slider]").first.evaluate("grip => grip.removeAttribute('aria-label')")
+        assert any(fault.startswith("aria-input-field-name") for fault in grave_faults(one))
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_the_keyboard_reaches_everything_and_the_focus_is_seen(chromium, module):
+    with shown(chromium, module) as one:
+        wanted = one.locator(REACHABLE).count()
+        assert wanted
+        reached = set()
+        for _ in range(2 * wanted + 2):
+            one.keyboard.press("Tab")
+            if not one.evaluate("document.activeElement.closest('.hand')"):
+                break
+            reached.add(
+                one.evaluate(f"[...document.querySelectorAll({json.dumps(REACHABLE)})].indexOf(document.activeElement)")
+            )
+            assert one.evaluate(OUTLINE), one.evaluate("document.activeElement.outerHTML")
+        assert reached == set(range(wanted))
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_every_slider_says_its_value_in_words_and_the_keys_change_it(chromium, module):
+    with shown(chromium, module) as one:
+        for slider in one.locator(".hand input[type=range], .hand [role=slider]").all():
+            before = slider.get_attribute("aria-valuetext")
+            assert before and "e-" not in before and len(before) < 80, before
+            frames = one.evaluate("document.getElementById('hand').hand.frames")
+            for key in ("ArrowLeft", "ArrowRight", "ArrowRight"):  # one of them moves it, wherever it stands
+                slider.press(key)
+                one.wait_for_function(f"document.getElementById('hand').hand.frames > {frames}", timeout=2000)
+                if slider.get_attribute("aria-valuetext") != before:
+                    break
+            assert slider.get_attribute("aria-valuetext") != before
+
+
+@pytest.mark.parametrize("module", HANDS)
+def test_nothing_runs_over_on_a_telephone(chromium, module):
+    with shown(chromium, module, width=400) as one:
+        assert one.evaluate("document.documentElement.scrollWidth") <= 400
+        boxes = one.evaluate("[...document.querySelectorAll('.hand *')].map(e => e.getBoundingClientRect().right)")
+        assert max(boxes) <= 400
