@@ -244,8 +244,9 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 def report(table, datasets, size, form, folder, file, force):
     """Show what was measured of a TABLE of the papers.
 
-    Mean ± standard error, published figures, what tuning has chosen, and tests against the baseline and of the pairs that
-    the labs compare: the p-values are of paired t-tests over the seeds, corrected by Holm's method for their number.
+    Mean ± standard error, published figures, what tuning has chosen, and tests against the baseline and of the pairs
+    that the labs compare: the p-values are of paired t-tests over the seeds, corrected by Holm's method for their
+    number.
     """
     from course.notebooks import one_of
     from experiments import records
