@@ -33,7 +33,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 GIGABYTES = 8 if sys.platform == "linux" else 4  # torch for Linux brings the CUDA libraries
 CHECKED = ("--require-hashes", "--only-binary", ":all:")  # nothing is run that is not one of the packages named
 AGAIN = "Then run the same command again."
-TOOLS = ("anywhere", "bench", "breaks", "cards", "map", "mutants", "picture")  # not installed: they run from the repository
+TOOLS = ("anywhere", "bench", "breaks", "cards", "gpu", "map", "mutants", "picture")  # they run from the repository
 
 
 def stop(message):
