@@ -164,6 +164,18 @@ def test_whatever_is_imported_is_declared(folder, group):
             assert distributions & names, f"{path.name} imports {module}, which pyproject.toml does not declare"
 
 
+def test_a_copy_that_is_installed_has_every_package_and_what_the_browser_is_sent():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    modules = [file.parent for top in ("labkit", "course", "experiments") for file in (ROOT / top).rglob("*.py")]
+    folders = {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in modules}
+    assert set(setuptools["packages"]) == folders - {"course.site"}, "hand-outs have no site"
+    sent = [*(ROOT / "labkit").rglob("*.js"), *(ROOT / "course" / "slides").rglob("*.js")]
+    data = setuptools["package-data"]
+    found = {file for package, patterns in data.items() for pattern in patterns
+             for file in (ROOT / package.replace(".", "/")).glob(pattern)}  # fmt: skip
+    assert sent and set(sent) <= found
+
+
 def test_lab_script_needs_the_standard_library_alone():
     assert set(imported(ROOT / "lab.py")) <= set(sys.stdlib_module_names)
 
