@@ -189,7 +189,7 @@ def _listed(context, parameter, text):
 @click.argument("table")
 @click.option("--datasets", callback=_listed, metavar="A,B", help="Default: those of the table that are at hand.")
 @click.option("--rows", callback=_listed, metavar="A;B", help="Names of rows. Default: all.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many.")
+@click.option("--seeds", type=click.IntRange(1), help="How many. Default: 5, and 3 on MNIST.")
 @click.option("--size", type=click.Choice(SIZES), help="Default: full with a GPU, else reduced.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--devices", type=click.IntRange(1), help="Processes for each run, each with its GPU.")
@@ -206,11 +206,11 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
     \b
         labkit measure exponential_triplet --jobs 2 --datasets mnist,fashion_mnist --seeds 3
 
-    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, distancing,
-    distancing_mobilenet_v2, recipe (cross-entropy alone).
+    TABLE: exponential_triplet, convergence, embedding_size, pedcc, circle, center, steps,
+    distancing, distancing_mobilenet_v2, recipe (cross-entropy alone).
 
-    Every run is kept in data/measured/ as it ends. A record that was made with other settings, or by code that
-    computed something else, is never mixed with new ones: the command then stops and says what differs.
+    Every run is kept in data/measured/ as it ends. A record that was made of other images, or by code that computed
+    something else, is never mixed with new ones: the command then stops and says what differs.
     """
     from experiments import runner
     from labkit.training import device as running
@@ -244,8 +244,9 @@ def measure(table, datasets, rows, seeds, size, device, devices, jobs, minutes, 
 def report(table, datasets, size, form, folder, file, force):
     """Show what was measured of a TABLE of the papers.
 
-    Mean ± standard error, published figures, and a test against the baseline: the p-values are of a paired t-test over
-    the seeds, corrected by Holm's method for the number of rows.
+    Mean ± standard error, published figures, what tuning has chosen, and tests against the baseline and of the pairs
+    that the labs compare: the p-values are of paired t-tests over the seeds, corrected by Holm's method for their
+    number.
     """
     from course.notebooks import one_of
     from experiments import records

@@ -3,10 +3,11 @@
 definitions   the tables: losses, datasets, settings to tune over, what is reported
 recipe        network, optimizer, augmentation, steps, for each size and dataset; parts, networks: what they are made of
 trial         one run: train, measure; ensembling: the same for the ensembles of paper 004
+tuning        which runs tune a row, and what they have chosen
 store         records: one JSON line a run, and whether it fits the present settings and versions of behavior
 golden        short runs whose numbers are kept, which tell when such a version must be raised
 runner        which runs are missing, and doing them side by side
-report        mean, standard error, significance, published figures
+report        mean, standard error, significance, what tuning has chosen, published figures
 records       what the papers print, and measurements of labs and benchmarks
 """
 

@@ -31,15 +31,15 @@ def has_recipe(size, dataset):
     return size in RECIPES
 
 
-def settings(job, root):
-    """All that decides the result of a run, as plain values, and the versions of the code's behavior."""
+def settings(job):
+    """What tells a run from others of its dataset and seed, as plain values."""
     row = table_named(job.table).rows[job.row]
-    decided = {
-        "content": trial.content(job.dataset, root),
-        "recipe": {**RECIPES[job.size], "members": MEMBERS, "rate": RATE, "hill": HILL},
-        **row.fixed,
-    }
-    return decided, store.versions(behavior(row))
+    return {"recipe": {**RECIPES[job.size], "members": MEMBERS, "rate": RATE, "hill": HILL}, **row.fixed}
+
+
+def versions(job):
+    """{name: version} of the code's behavior that decides a run."""
+    return store.versions(behavior(table_named(job.table).rows[job.row]))
 
 
 def behavior(row):

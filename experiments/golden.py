@@ -105,7 +105,7 @@ def trained(row: Row, plan: recipe.Recipe, train: data.Images, steps: int = STEP
         loss,
         data.Batches(train, **plan.batches, steps=steps, augment=plan.augment),
         1,
-        optimizer=parts.optimizer(plan, row.settings[0]["rate"], row.late),
+        optimizer=trial.optimizer(row, plan, 0),
         schedule=parts.schedule(plan, row.late),
         device="cpu",
         progress=False,
@@ -170,7 +170,7 @@ def of_tables() -> Iterator[Golden]:
     seen = []
     for name, table in TABLES.items():
         for row, definition in table.rows.items():
-            if (same := replace(definition, tuned_as=None, settings=definition.settings[:1])) in seen:
+            if (same := replace(definition, tuned_as=None, settings=definition.settings[:1], longer=1)) in seen:
                 continue
             seen.append(same)
             if table.runs == "trial":

@@ -20,37 +20,38 @@ import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from experiments import ensembling, records, store, trial
+from experiments import records, store, trial, tuning
 from experiments.definitions import DATASETS, Table, table_named
+from experiments.definitions import seeds as seeds_of
 from experiments.trial import Job
 from labkit import data
 from labkit.training import device as running
 from labkit.training.sharded import disconnect
 
 MEETING = "LABKIT_MEETING"  # the environment variable that names the file in which the processes of `share` meet
-# What the runs of a table are: modules with `run`, `settings` and `has_recipe`.
-KINDS = {"trial": trial, "ensembling": ensembling}
 
 
 class Measurement:
     """The runs of a table that are asked for, and the records that are there."""
 
-    def __init__(self, table, size, datasets=None, rows=None, seeds=5, root=None, folder=None, again=False):
-        """Raises ValueError for unknown names, and store.Mismatch for records that do not fit, unless `again`."""
+    def __init__(self, table, size, datasets=None, rows=None, seeds=None, root=None, folder=None, again=False):
+        """seeds: how many final runs a row has, default those of the protocol.
+
+        Raises ValueError for unknown names, and store.Mismatch for records that do not fit, unless `again`.
+        """
         self.table: Table = table_named(table)
-        self.name = self.table.records_of or table  # whose records they are
-        self.size, self.root = size, root
-        self.path = store.path_of(self.name, size, folder)
+        self.name, self.size, self.root = table, size, root
+        self.path = store.path_of(self.table.file(table), size, folder)
+        self.lock = store.path_of(table, size, folder)  # tables that share a file may be measured at the same time
         self.datasets = self._datasets(datasets)
         self.rows = self._rows(rows)
-        self.seeds = range(seeds)
-        self._expected = {}
+        self.seeds = seeds
         self.load(again)
 
     def _datasets(self, names):
@@ -76,59 +77,59 @@ class Measurement:
     def load(self, again: bool = False) -> None:
         """Read the records. store.Mismatch if one that is asked for does not fit; `again` moves such ones aside."""
         self.records = {store.key(record): record for record in store.read(self.path)}
-        unfit, wanted = [], {*self.rows, *map(self.table.tuned_as, self.rows)}
-        for record in self.records.values():
-            if record["dataset"] not in self.datasets or record["row"] not in wanted:
+        unfit = []
+        for key, job in self.all_jobs().items():
+            if key not in self.records:
                 continue
             try:
-                store.check(record, *self.expected(Job(self.name, self.size, *store.key(record))), self.path)
+                store.check(self.records[key], *self.expected(job), self.path)
             except store.Mismatch:
                 if not again:
                     raise
-                unfit.append(record)
+                unfit.append(self.records[key])
         if unfit:
-            with store.only_writer(self.path):
+            with store.only_writer(self.lock):
                 store.put_aside(self.path, unfit)
-            for record in unfit:
-                del self.records[store.key(record)]
+            self.load(again)  # with other records gone, tuning may choose another setting
 
     def expected(self, job: Job) -> tuple[dict, dict]:
         """Settings and behavior with which a record of this run must have been made."""
-        same = replace(job, seed=0)
-        if same not in self._expected:
-            self._expected[same] = _runs(self.table).settings(same, self.root)
-        return self._expected[same]
+        kind = _runs(self.table)
+        return {"content": trial.content(job.dataset, self.root), **kind.settings(job)}, kind.versions(job)
 
     # -- what is to be done
 
     def jobs(self) -> list[Job]:
         """The runs that can be started now: tuning first, final runs of the rows whose setting is chosen."""
-        return [job for job in self.all_jobs() if store.key(asdict(job)) not in self.records]
+        return [job for key, job in self.all_jobs().items() if key not in self.records]
 
-    def all_jobs(self) -> list[Job]:
-        """All runs that are known: those of rows that are not tuned yet come when they are."""
-        found = []
-        for dataset in self.datasets:
-            for row in self.rows:
-                tuned = self.table.tuned_as(row)
-                tuning = [
-                    Job(self.name, self.size, dataset, tuned, "tuning", trial.TUNING_SEED, setting)
-                    for setting in range(self.table.tuning_runs(tuned))
-                ]
-                found += [job for job in tuning if job not in found]
-                if (chosen := trial.chosen(self.table, row, dataset, self.records)) is not None:
-                    found += [Job(self.name, self.size, dataset, row, "final", seed, chosen) for seed in self.seeds]
+    def all_jobs(self) -> dict[tuple, Job]:
+        """{key of the record: run} of all runs that are known: those of rows not tuned yet come when they are."""
+        found = {}
+        for _, jobs in self._rows_of_datasets():
+            for job in jobs:
+                found.setdefault(tuning.key(job), job)
         return found
 
+    def _rows_of_datasets(self):
+        """For each row on each dataset: how many final runs are unknown yet, and the known runs."""
+        for dataset in self.datasets:
+            seeds = range(self.seeds or seeds_of(dataset))
+            for row in self.rows:
+                asked = self.name, self.size, dataset, row
+                jobs = [job for of_setting in tuning.runs(*asked) for job in of_setting]
+                chosen = tuning.chosen(*asked, self.records)
+                if chosen is not None:
+                    jobs += [Job(*asked, "final", seed, chosen.setting) for seed in seeds]
+                yield 0 if chosen else len(seeds), jobs
+
     def total(self) -> int:
-        """How many runs there are in all, tuning included."""
-        tuned = set(map(self.table.tuned_as, self.rows))
-        tuning = sum(map(self.table.tuning_runs, tuned))
-        return len(self.datasets) * (tuning + len(self.rows) * len(self.seeds))
+        """How many runs there are in all, tuning included: at most, while some rows are not tuned."""
+        return len(self.all_jobs()) + sum(unknown for unknown, _ in self._rows_of_datasets())
 
     def done(self) -> int:
         """How many of the runs have their record."""
-        return sum(store.key(asdict(job)) in self.records for job in self.all_jobs())
+        return sum(key in self.records for key in self.all_jobs())
 
     def keep(self, job: Job, measured: dict, write: bool = True) -> None:
         """Take up what a run has measured, and write its record."""
@@ -164,7 +165,7 @@ def measure(measurement: Measurement, jobs=1, device="auto", minutes=None, progr
     if MEETING in os.environ and not torch.distributed.is_initialized():
         _meet(device)
     first = not torchrun or int(os.environ["RANK"]) == 0
-    with store.only_writer(measurement.path) if first else nullcontext():
+    with store.only_writer(measurement.lock) if first else nullcontext():
         measurement.load()  # another command may have added some
         options = measurement.root, device, measurement.path.parent
         return _measure(measurement, jobs, options, torchrun, first, minutes, progress)
@@ -244,7 +245,7 @@ def _meet(device):
 
 
 def _runs(table):
-    return KINDS[table.runs]
+    return tuning.KINDS[table.runs]
 
 
 def _run(job, root, device, folder):
@@ -267,7 +268,8 @@ def _checkpoint(job, root, device, folder):
     if (job.size, running.choose_device(device).type, table_named(job.table).runs) != ("full", "cpu", "trial"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    decided = json.dumps([asdict(job), *trial.settings(job, root), running.world_size()], sort_keys=True)
+    decided = [trial.content(job.dataset, root), trial.settings(job), trial.versions(job), running.world_size()]
+    decided = json.dumps([asdict(job), *decided], sort_keys=True)
     return folder / f"{job.table}_{hashlib.sha256(decided.encode()).hexdigest()[:12]}.ckpt"
 
 

@@ -1,4 +1,4 @@
-"""Records of the paper tables: one JSON line a run in data/measured/TABLE.jsonl, or TABLE_SIZE.jsonl.
+"""Records of the paper tables: one JSON line a run in data/measured/, in runs_SIZE.jsonl or in a file of the table.
 
 A line holds what was run, every setting that decides the result, the versions of the code's behavior that decide it,
 what was measured, how long it took and on what kind of machine. Lines are added at the end and never changed.
@@ -6,7 +6,7 @@ what was measured, how long it took and on what kind of machine. Lines are added
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from experiments import records
@@ -61,10 +61,10 @@ class Mismatch(ValueError):
     """A record that does not fit the present settings or code."""
 
 
-def path_of(table: str, size: str, folder: Path | None = None) -> Path:
-    """Where the records of a table in a size lie."""
+def path_of(name: str, size: str, folder: Path | None = None) -> Path:
+    """Where records in a size lie. name: "runs", or a table's (`Table.file`)."""
     folder = records.DATA / "measured" if folder is None else folder
-    return folder / (f"{table}.jsonl" if size == "full" else f"{table}_{size}.jsonl")
+    return folder / (f"{name}.jsonl" if size == "full" else f"{name}_{size}.jsonl")
 
 
 def read(path: Path) -> list[dict]:
@@ -86,8 +86,7 @@ def read(path: Path) -> list[dict]:
 
 def append(path: Path, record: dict) -> None:
     """Add a record at the end and force it onto the disk; what a killed writer has left of a line goes first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
+    with _alone(path) as file:
         length = file.seek(0, os.SEEK_END)
         file.seek(0)
         whole = file.read().rfind(b"\n") + 1
@@ -99,8 +98,21 @@ def append(path: Path, record: dict) -> None:
 
 
 @contextmanager
+def _alone(path):
+    """The file, open for reading and for writing at its end, while other processes that write to it wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with open(path, "a+b") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # else it was replaced while this waited
+                yield file
+                return
+
+
+@contextmanager
 def only_writer(path: Path):
-    """Within this, no other process on this machine writes the records of `path`. ValueError if one does already.
+    """Within this, no other process on this machine measures the table of `path`. ValueError if one does already.
 
     The lock is a file beside the records. The operating system gives it back when a process ends, however it ends.
     Windows has no such lock.
@@ -144,9 +156,15 @@ def _locked(lock: Path) -> int:
 # ---- whether a record fits
 
 
+def key_of(dataset: str, kind: str, seed: int, settings: dict) -> tuple:
+    """What a run is known by. `content`, the dataset's fingerprint, is left out: a report has no images at hand."""
+    decided = {name: value for name, value in settings.items() if name != "content"}
+    return dataset, kind, seed, json.dumps(decided, sort_keys=True, ensure_ascii=False)
+
+
 def key(record: dict) -> tuple:
     """What a record is the record of: there is at most one of each in a file."""
-    return tuple(record[name] for name in ("dataset", "row", "kind", "seed", "setting"))
+    return key_of(*(record[name] for name in ("dataset", "kind", "seed", "settings")))
 
 
 def check(record: dict, settings: dict, behavior: dict, path: Path) -> None:
@@ -158,7 +176,7 @@ def check(record: dict, settings: dict, behavior: dict, path: Path) -> None:
         if then.get(name) != now.get(name)
     ]
     if lines:
-        dataset, row, kind, seed, _ = key(record)
+        dataset, row, kind, seed = (record[name] for name in ("dataset", "row", "kind", "seed"))
         raise Mismatch(
             f"{path.name} holds a record that does not fit ({dataset}, {row}, {kind}, seed {seed}):\n  "
             + "\n  ".join(lines)
@@ -172,10 +190,11 @@ def put_aside(path: Path, unfit: list[dict]) -> Path:
     number = next(n for n in range(1, 10**6) if not path.with_suffix(f".old{n}.jsonl").exists())
     aside = path.with_suffix(f".old{number}.jsonl")
     unfit_keys = {key(record) for record in unfit}
-    kept = [record for record in read(path) if key(record) not in unfit_keys]
     for record in unfit:
         append(aside, record)
-    records.write_whole(path, "".join(_line(record) for record in kept))
+    with _alone(path) if fcntl else nullcontext():  # Windows does not replace a file that is open
+        kept = [record for record in read(path) if key(record) not in unfit_keys]
+        records.write_whole(path, "".join(_line(record) for record in kept))
     return aside
 
 

@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,12 +12,11 @@ from torch import nn
 
 from experiments import networks, parts, store
 from experiments import recipe as recipes
-from experiments.definitions import Row, Table, table_named
+from experiments.definitions import Row, table_named
 from labkit import data, embeddings, evaluation, training
 from labkit.training import device as running
 from labkit.training.resume import described
 
-TUNING_SEED = 1000  # none of the final runs has it
 has_recipe = recipes.has_recipe
 VALIDATION, VALIDATION_CLASSES = 10, 5  # every tenth training image is for tuning, or every fifth training class
 
@@ -35,8 +35,8 @@ class Job:
 
     def name(self) -> str:
         """For people."""
-        what = f"seed {self.seed}" if self.kind == "final" else f"tuning, setting {self.setting + 1}"
-        return f"{self.dataset} · {self.row} · {what}"
+        what = "" if self.kind == "final" else f"tuning, setting {self.setting + 1}, "
+        return f"{self.dataset} · {self.row} · {what}seed {self.seed}"
 
 
 class InSpace(nn.Module):
@@ -94,7 +94,7 @@ def validation_split(train: data.Images, by_class: bool) -> tuple[data.Images, d
 def definition(job: Job) -> tuple[Row, recipes.Recipe, int]:
     """The row of a run, its recipe and the length of its embeddings."""
     row, recipe = table_named(job.table).rows[job.row], recipes.recipe(job.size, job.dataset)
-    return row, recipe, row.dim or recipe.dim
+    return row, replace(recipe, steps=row.longer * recipe.steps), row.dim or recipe.dim
 
 
 def make_loss(job: Job, classes: int) -> nn.Module:
@@ -104,11 +104,11 @@ def make_loss(job: Job, classes: int) -> nn.Module:
     return row.loss(classes, dim, intervals * steps, **row.parameters(job.setting))
 
 
-def settings(job: Job, root: str | None) -> tuple[dict, dict]:
-    """All that decides the result of a run, as plain values: its settings, and the versions of the code's behavior."""
+def settings(job: Job) -> dict:
+    """What tells a run from others of its dataset and seed, as plain values."""
     row, recipe, dim = definition(job)
     decided = {
-        "content": content(job.dataset, root),
+        "loss": row.loss_name(),
         "recipe": recipe.describe(),
         "steps": list(recipes.steps_of(recipe, job.kind)),
         "dim": dim,
@@ -118,7 +118,14 @@ def settings(job: Job, root: str | None) -> tuple[dict, dict]:
         "rate": row.settings[job.setting]["rate"],
         "late centroids": row.late,
     }
-    return decided, store.versions(behavior(row, recipe))
+    if row.late:
+        decided["centroid rate"] = row.settings[job.setting]["centroid_rate"]
+    return decided
+
+
+def versions(job: Job) -> dict[str, int]:
+    """{name: version} of the code's behavior that decides a run."""
+    return store.versions(behavior(*definition(job)[:2]))
 
 
 def behavior(row: Row, recipe: recipes.Recipe) -> set[str]:
@@ -166,7 +173,7 @@ def run(
             loss,
             data.Batches(train, **recipe.batches, steps=steps, augment=recipe.augment, seed=job.seed),
             epochs=intervals,
-            optimizer=parts.optimizer(recipe, row.settings[job.setting]["rate"], row.late),
+            optimizer=optimizer(row, recipe, job.setting),
             schedule=parts.schedule(recipe, row.late),
             validate=functools.partial(
                 curve_point, train=train, test=test, space=row.measured, unseen=unseen, count=count
@@ -181,6 +188,7 @@ def run(
     started += time.perf_counter() - before - history.seconds
     if job.kind == "tuning":
         results = {name: values[-1] for name, values in history.metrics.items()}
+        results |= tuning_point(network.to(device), loss, test, row.measured)
         curve = {}
     else:
         results = measure(network.to(device), loss, train, test, row.measured, unseen)
@@ -195,6 +203,13 @@ def run(
         **_cost(started, None if goes_on else cpu),
         **words,
     }
+
+
+def optimizer(row: Row, recipe: recipes.Recipe, setting: int) -> Callable:
+    """The optimizer of a row with one of its settings."""
+    rates = row.settings[setting]
+    given = {"centroid_rate": rates["centroid_rate"]} if row.late else {}
+    return parts.optimizer(recipe, rates["rate"], row.late, **given)
 
 
 def precision(size: str, device: torch.device) -> str:
@@ -222,26 +237,6 @@ def _synchronized(network: nn.Module, device: torch.device) -> nn.Module:
             "another run than with one process; use jobs there"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-
-
-def score(results: dict) -> float:
-    """What tuning goes by: closest accuracy, or MAP@R where the test classes are unseen; -1 for a failed run."""
-    return results.get("closest accuracy", results.get("MAP@R", -1.0))
-
-
-def chosen(table: Table, row: str, dataset: str, records: dict) -> int | None:
-    """The setting that was best in tuning, the first of equals; None until all records of the tuning are there.
-
-    records: {store.key(record): record}. A row that is not tuned has one setting, 0.
-    """
-    tuned = table.tuned_as(row)
-    if not table.tuning_runs(tuned):
-        return 0
-    keys = [(dataset, tuned, "tuning", TUNING_SEED, number) for number in range(len(table.rows[tuned].settings))]
-    if any(key not in records for key in keys):
-        return None
-    scores = [score(records[key]["results"]) for key in keys]
-    return scores.index(max(scores))
 
 
 def _cost(started, cpu):
@@ -276,6 +271,12 @@ def curve_point(network, train, test, space, unseen, count):
     return {"closest accuracy": accuracy, "recall@1": recall}
 
 
+def tuning_point(network, loss, held, space):
+    """What is measured of the images held back, beside `curve_point`, so that each table has its deciding metric."""
+    rows, labels = embedded(network, held, space)
+    return {"MAP@R": evaluation.map_at_r(rows, labels)} | accuracy_of_scores(network, loss, held)
+
+
 def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     """Everything that the tables report, {metric: share or angle}; distances between embeddings in `space`."""
     rows, labels = embedded(network, test, space)
@@ -283,6 +284,8 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
         "recall@1": evaluation.recall_at_k(rows, labels, 1)[1],
         "MAP@R": evaluation.map_at_r(rows, labels),
     }
+    if getattr(loss, "learnable", False):
+        results["centroids moved"] = loss.drift().mean().item()
     if unseen:
         return results | of_unseen_classes(rows, labels)
     reference = embedded(network, train, space)
@@ -290,12 +293,17 @@ def measure(network, loss, train, test, space, unseen) -> dict[str, float]:
     ranges = evaluation.range_accuracy(rows, labels, *reference)
     results |= {f"range accuracy, {name}": getattr(ranges, name) for name in ("soft", "strict")}
     results["range coverage"] = ranges.coverage
-    if (scores := scores_of(loss)) is not None:
-        loss.cpu()
-        plain = training.embed(network, test, device=running.place_of(network)[0])
-        with torch.no_grad():
-            results["accuracy"] = (scores(plain).argmax(dim=1) == labels).double().mean().item()
-    return results
+    return results | accuracy_of_scores(network, loss, test)
+
+
+def accuracy_of_scores(network, loss, found: data.Images) -> dict[str, float]:
+    """{"accuracy": how often the highest class score is right}, {} where a loss has no scores for the classes."""
+    if (scores := scores_of(loss)) is None:
+        return {}
+    loss.cpu()
+    plain = training.embed(network, found, device=running.place_of(network)[0])
+    with torch.no_grad():
+        return {"accuracy": (scores(plain).argmax(dim=1) == found.labels.cpu()).double().mean().item()}
 
 
 def scores_of(loss):

@@ -69,7 +69,13 @@ def _shared(run: dict, validate: Callable | None, progress: bool, device: torch.
     }
 
     def once(network: nn.Module):
-        return fabric.broadcast(validate(network) if rank() == 0 else None)
+        try:
+            found = validate(network) if rank() == 0 else None
+        except FloatingPointError as error:  # all processes stop, not the first one alone
+            found = error
+        if isinstance(found := fabric.broadcast(found), FloatingPointError):
+            raise found
+        return found
 
     return run | shared, validate and once, progress and rank() == 0
 

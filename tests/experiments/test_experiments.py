@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -22,13 +24,14 @@ from experiments import (
     show,
     store,
     trial,
+    tuning,
 )
 from experiments.definitions import BASELINE, TABLES
 from labkit import data
 
 TRAINED = [name for name in TABLES if TABLES[name].runs == "trial"]
 DIGITS = data.Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("0",))
-ROWS = [(table, row) for table in TRAINED for row in TABLES[table].rows if not TABLES[table].records_of]
+ROWS = [(table, row) for table in TRAINED for row in TABLES[table].rows if table not in ("convergence", "steps")]
 
 
 # ---- definitions
@@ -43,7 +46,7 @@ def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(tab
         network = trial.InSpace(networks.network(plan.network, DIGITS, dim), definition.space)
         loss = trial.make_loss(job, classes=10)
         parameters = [p for module in (network, loss) for p in module.parameters()]
-        optimizer = parts.optimizer(plan, definition.settings[setting]["rate"], definition.late)(parameters)
+        optimizer = trial.optimizer(definition, plan, setting)(parameters)
         before = [p.detach().clone() for p in network.parameters()]
         embeddings = network(torch.randn(20, 1, 8, 8))
         loss(embeddings, labels).backward()
@@ -54,25 +57,59 @@ def test_every_row_builds_its_loss_and_takes_a_step_that_changes_the_network(tab
 
 
 @pytest.mark.parametrize("table", sorted({*TRAINED} - {"recipe"}))
-def test_every_row_has_the_same_tuning_budget_and_every_table_cross_entropy(table):
+def test_compared_rows_are_tuned_over_grids_of_one_size_and_every_table_has_cross_entropy(table):
     rows = TABLES[table].rows
-    assert all(len(row.settings) == 4 and all("rate" in setting for setting in row.settings) for row in rows.values())
-    assert all(rows[row.tuned_as].tuned_as in (None, row.tuned_as) for row in rows.values() if row.tuned_as)
+    for row in rows.values():
+        assert len(row.settings) >= 4 and all("rate" in setting for setting in row.settings)
+        assert len({json.dumps(setting) for setting in row.settings}) == len(row.settings)
+        assert row.tuned_as is None or rows[row.tuned_as].settings == row.settings
+        assert row.space == row.measured or (row.space, row.measured) == ("anywhere", "l2")
+    for row, other in TABLES[table].pairs:
+        # Cross-entropy has no parameter but its rate; what is learned of centroids has one more.
+        sizes = [len(rows[each].settings) for each in (row, other)]
+        assert sizes[0] == sizes[1] or other == BASELINE or row.startswith("PEDCC, fine-tuned"), (row, other)
     assert BASELINE in rows or table == "embedding_size"
     assert set(TABLES[table].datasets) <= definitions.DATASETS.keys()
-    assert all(row.space == row.measured or (row.space, row.measured) == ("anywhere", "l2") for row in rows.values())
+
+
+def test_what_scales_with_the_classes_is_tuned_in_that_form():
+    for classes in (10, 964):
+        loss = parts.exponential_triplet(classes, 8, 20, diameter=0.3)
+        assert loss.diameter == pytest.approx(0.3)
+        assert (
+            parts.composite(classes, 8, 20, parts.exponential_triplet, ("center",), diameter=0.3).losses[1].radius
+            == 0.3
+        )
+
+
+def test_rows_that_are_one_run_under_two_names_share_its_record():
+    def asked(table, row, setting=0, seed=0, kind="final"):
+        return tuning.key(trial.Job(table, "reduced", "fashion_mnist", row, kind, seed, setting))
+
+    for table in sorted({*TRAINED} - {"recipe", "embedding_size"}):
+        assert asked(table, BASELINE) == asked("circle", BASELINE)
+    assert asked("convergence", "L_std", 3) == asked("exponential_triplet", "L_std", 3) == asked("steps", "L_std", 3)
+    assert asked("steps", "circle", 7) == asked("circle", "circle", 7) == asked("circle", "circle, m=0.4", 3)
+    assert asked("center", "center", 4) == asked("center", "center, λ=0.001", 0)
+    others = [asked("circle", "triplet, m=0.4"), asked("exponential_triplet", "L_std, L2"), asked("pedcc", "hinge")]
+    others += [asked("steps", f"{BASELINE}, 4× steps"), asked("circle", BASELINE, seed=1), asked("circle", BASELINE)]
+    others += [asked("circle", BASELINE, kind="tuning"), asked("circle", BASELINE, 1)]
+    assert len(set(others)) == len(others)
 
 
 def test_the_recipe_is_measured_with_cross_entropy_at_one_of_the_rates_that_tuning_has():
     (row,) = TABLES["recipe"].rows.values()
-    assert row.loss is definitions.softmax and len(row.settings) == 1 and row.settings[0] in definitions.RATES
-    assert TABLES["recipe"].tuning_runs(BASELINE) == 0
+    assert row.loss is parts.softmax and len(row.settings) == 1 and row.settings[0] in definitions.RATES
+    assert tuning.runs("recipe", "full", "mnist", BASELINE) == []
+    assert tuning.chosen("recipe", "full", "mnist", BASELINE, {}) == tuning.Choice(0)
 
 
 @pytest.mark.parametrize("table", [name for name in TABLES if TABLES[name].published])
 def test_every_row_of_a_table_that_the_paper_has_is_printed_there_and_the_other_way_round(table):
     printed = records.published(TABLES[table].published)
-    assert set(printed) == set(TABLES[table].rows) - ({BASELINE} if table == "exponential_triplet" else set())
+    spaces = {row for row in TABLES[table].rows if row.endswith((", L2", ", Unit-Bounce"))}
+    own = spaces | {BASELINE} if table == "exponential_triplet" else set()  # the paper prints no figures for them
+    assert set(printed) == set(TABLES[table].rows) - own
     named = {name for names in definitions.PUBLISHED_AS.values() for name in names}
     assert {dataset for of_row in printed.values() for dataset in of_row} <= named
 
@@ -86,8 +123,8 @@ def test_the_composites_have_the_terms_that_their_names_say():
     assert kinds["L_std + L_class"] == ["TripletLoss", "L2SoftmaxLoss"]
     assert kinds["L_exp + L_center"] == ["ExponentialTripletLoss", "CenterLoss"]
     assert kinds["L_exp + L_center + L_class"] == ["ExponentialTripletLoss", "CenterLoss", "L2SoftmaxLoss"]
-    # The diameter of a class in the ball of radius 1 is overlap·2/K; the center loss takes half of it.
-    assert loss_of("exponential_triplet", "L_exp + L_center").losses[1].radius == pytest.approx(1.5 / 10)
+    # The diameter of a class in the ball of radius 1 is 2·c_n; the center loss takes half of it.
+    assert loss_of("exponential_triplet", "L_exp + L_center", setting=1).losses[1].radius == 0.3
 
 
 def loss_of(table, row, setting=0):
@@ -96,7 +133,7 @@ def loss_of(table, row, setting=0):
 
 def test_annealing_is_over_halfway_through_the_run():
     for steps in (100, 5000):
-        annealing = definitions.a_softmax(10, 8, steps, margin=4, lowest=5.0).annealing
+        annealing = parts.a_softmax(10, 8, steps, margin=4, lowest=5.0).annealing
         assert annealing(torch.tensor(steps / 4)) > 5.05
         assert annealing(torch.tensor(steps / 2)).item() == pytest.approx(5.0, rel=1e-5)
 
@@ -107,7 +144,7 @@ def test_annealing_is_over_halfway_through_the_run():
 def test_the_rate_rises_then_falls_and_centroids_learn_only_in_the_end():
     plan = recipe.recipe("tiny", "digits")
     weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))]
-    optimizer = parts.optimizer(plan, 2.0, late=0.4)(weights)
+    optimizer = parts.optimizer(plan, 2.0, late=0.4, centroid_rate=0.7)(weights)
     schedule = parts.schedule(plan, late=0.4)(optimizer, 100)
     rates = []
     for _ in range(100):
@@ -116,7 +153,7 @@ def test_the_rate_rises_then_falls_and_centroids_learn_only_in_the_end():
         schedule.step()
     network, centroids = np.array(rates).T
     assert np.argmax(network) == 20 and network.max() == pytest.approx(0.2) and network[-1] < 0.01
-    assert (centroids[:60] == 0).all() and (centroids[60:] == 1e-3).all()
+    assert (centroids[:60] == 0).all() and (centroids[60:] == 0.7).all()
     assert optimizer.param_groups[1]["weight_decay"] == optimizer.param_groups[1]["momentum"] == 0
 
 
@@ -162,8 +199,19 @@ def test_a_run_is_the_same_again_and_all_losses_of_a_seed_start_from_one_network
     assert once["results"] == twice["results"] and once["curve"] == twice["curve"]
     assert once["curve"]["step"] == [4, 8] and len(once["curve"]["loss"]) == 2
     assert once["results"] != trial.run(dataclasses.replace(job, seed=4), device="cpu")["results"]
-    tuning = trial.run(dataclasses.replace(job, kind="tuning", seed=trial.TUNING_SEED), device="cpu")
-    assert set(tuning["results"]) == {"closest accuracy", "recall@1"} and tuning["curve"] == {}
+    tuned = trial.run(dataclasses.replace(job, kind="tuning", seed=tuning.SEEDS[0]), device="cpu")
+    assert set(tuned["results"]) == {"closest accuracy", "recall@1", "MAP@R", "accuracy"} and tuned["curve"] == {}
+
+
+def test_learned_centroids_are_measured_by_how_far_they_have_moved():
+    finetuned = [
+        trial.run(trial.Job("pedcc", "tiny", "digits", "PEDCC, fine-tuned (m=0.5, n=1)", "final", 0, n), device="cpu")
+        for n in (0, 1)  # centroid rates of 0.1 and 1
+    ]
+    moved = [found["results"]["centroids moved"] for found in finetuned]
+    assert 0.5 < moved[0] < moved[1] < 60  # degrees
+    given = trial.run(trial.Job("pedcc", "tiny", "digits", "PEDCC (m=0.5, n=1)", "final", 0, 0), device="cpu")
+    assert "centroids moved" not in given["results"]
 
 
 @pytest.mark.parametrize("size, like, setting", [("full", "mnist", 2), ("reduced", "fashion_mnist", 0)])
@@ -279,7 +327,43 @@ def test_a_run_that_diverges_is_recorded_as_failed(monkeypatch):
     monkeypatch.setitem(TABLES["pedcc"].rows, BASELINE, row)
     done = trial.run(trial.Job("pedcc", "tiny", "digits", BASELINE, "final", 0, 0), device="cpu")
     assert "finite" in done["results"]["failed"] or "nan" in done["results"]["failed"]
-    assert trial.score(done["results"]) == -1
+
+
+# ---- what tuning chooses
+
+
+SETTINGS = definitions.grid(rate=(1.0, 3.0, 9.0), margin=(0.1,))
+
+
+def test_the_best_mean_of_two_seeds_is_chosen_and_what_the_noise_does_not_tell_from_it_is_level():
+    # The spread of a pair is √2·0.01 on average, that of the difference of two means 0.01·√2.
+    chosen = tuning.choose(SETTINGS, [[0.60, 0.62], [0.72, 0.70], [0.69, 0.71]])
+    assert chosen == tuning.Choice(1, (1, 2), {})
+    assert tuning.choose(SETTINGS, [[0.80, 0.82], [0.72, 0.70], [0.69, 0.71]]).level == (0,)
+    assert tuning.choose(SETTINGS, [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]).setting == 0
+
+
+def test_a_winner_at_the_edge_of_its_grid_is_said_and_a_setting_with_a_failed_run_is_not_chosen():
+    chosen = tuning.choose(SETTINGS, [[0.99, -1.0], [0.3, 0.3], [0.5, 0.5]])
+    assert chosen == tuning.Choice(2, (2,), {"rate": "largest"})
+    assert tuning.choose(SETTINGS, [[0.9, 0.9], [0.3, 0.3], [0.5, 0.5]]).edges == {"rate": "smallest"}
+    assert tuning.choose(SETTINGS, [[-1.0, -1.0]] * 3).level == (0,)
+
+
+def test_tuning_goes_by_the_metric_that_the_table_compares():
+    assert TABLES["circle"].deciding("fashion_mnist", unseen=False) == "recall@1"
+    assert TABLES["circle"].deciding("omniglot28", unseen=True) == "recall@1"
+    assert TABLES["pedcc"].deciding("fashion_mnist", unseen=False) == "accuracy"
+    assert TABLES["exponential_triplet"].deciding("orl-faces", unseen=True) == "MAP@R"
+    assert TABLES["exponential_triplet"].deciding("mnist", unseen=False) == "MAP@R"  # the others are at their ceiling
+    asked = tuning.runs("circle", "reduced", "fashion_mnist", "triplet, m=0.4")
+    records = {}
+    for number, of_setting in enumerate(asked):
+        for job in of_setting:
+            assert tuning.chosen("circle", "reduced", "fashion_mnist", "triplet, m=0.4", records) is None
+            results = {"closest accuracy": 0.9 - 0.1 * number, "recall@1": 0.5 + 0.1 * number}
+            records[tuning.key(job)] = {"results": results}
+    assert tuning.chosen("circle", "reduced", "fashion_mnist", "triplet, m=0.4", records).setting == 3
 
 
 def test_unseen_classes_are_measured_by_hand_computed_numbers():
@@ -320,6 +404,13 @@ def test_batch_normalization_forbids_several_processes_on_a_cpu():
 def example(**changes):
     record = {"dataset": "digits", "row": BASELINE, "kind": "final", "seed": 0, "setting": 1, "results": {}}
     return record | {"settings": {"rate": 1.0}, "behavior": {"loop": 1}} | changes
+
+
+def test_a_record_is_found_by_what_was_run_whatever_its_row_is_called():
+    same = [example(), example(row="another"), example(setting=0), example(settings={"content": "a", "rate": 1.0})]
+    assert len({store.key(record) for record in same}) == 1
+    others = [example(seed=1), example(kind="tuning"), example(dataset="mnist"), example(settings={"rate": 2.0})]
+    assert len({store.key(record) for record in [*same, *others]}) == 5
 
 
 def test_records_come_back_and_a_line_that_was_cut_short_is_dropped(tmp_path):
@@ -382,6 +473,21 @@ def test_records_that_do_not_fit_are_moved_not_lost(tmp_path):
 
 
 @pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
+def test_commands_that_share_a_file_wait_for_each_other_and_lose_no_record(tmp_path):
+    path, waiting = tmp_path / "runs.jsonl", threading.Event()
+    store.append(path, example(seed=0))
+    second = threading.Thread(target=lambda: (waiting.set(), store.append(path, example(seed=1))))
+    with store._alone(path):
+        second.start()
+        waiting.wait()
+        time.sleep(0.05)
+        assert [record["seed"] for record in store.read(path)] == [0]
+        records.write_whole(path, path.read_bytes())  # as `put_aside` replaces it
+    second.join()
+    assert [record["seed"] for record in store.read(path)] == [0, 1]
+
+
+@pytest.mark.skipif(store.fcntl is None, reason="Windows has no such lock")
 def test_two_commands_do_not_write_the_same_records(tmp_path):
     with store.only_writer(tmp_path / "a.jsonl"), store.only_writer(tmp_path / "b.jsonl"):
         with pytest.raises(ValueError, match="a: another labkit measure"), store.only_writer(tmp_path / "a.jsonl"):
@@ -431,39 +537,44 @@ def test_holm_is_right_on_numbers_computed_by_hand():
 def test_the_comparison_is_paired_over_the_common_seeds():
     ours = {BASELINE: {0: 0.90, 1: 0.92, 2: 0.91}, "a": {0: 0.93, 1: 0.94, 2: 0.94, 3: 0.1}, "b": {0: 0.9, 5: 1.0}}
     ours["same"] = {seed: value + 0.25 for seed, value in ours[BASELINE].items()}
-    found = report.against(ours)
+    found = report.compared(ours, [(row, BASELINE) for row in ("a", "b", "same", "missing")])
     p = ttest_rel([0.93, 0.94, 0.94], [0.90, 0.92, 0.91]).pvalue
-    assert found["a"].p == pytest.approx(p) and found["a"].seeds == 3  # the only one that could be tested
-    assert found["a"].difference == pytest.approx(0.08 / 3)
-    assert found["a"].error == pytest.approx(np.std([0.03, 0.02, 0.03], ddof=1) / math.sqrt(3))
-    assert found["b"].p is None and found["same"].p is None and BASELINE not in found
-    assert report.against({"a": ours["a"]}) == {}
+    a, b, same = (found[row, BASELINE] for row in ("a", "b", "same"))
+    assert a.p == pytest.approx(p) and a.seeds == 3  # the only one that could be tested
+    assert a.difference == pytest.approx(0.08 / 3)
+    assert a.error == pytest.approx(np.std([0.03, 0.02, 0.03], ddof=1) / math.sqrt(3))
+    assert b.p is None and same.p is None and len(found) == 3
+    both = report.compared({**ours, "c": {0: 0.8, 1: 0.9, 2: 0.9}}, [("a", BASELINE), ("c", BASELINE)])
+    assert both["a", BASELINE].p == pytest.approx(min(1, 2 * p))
 
 
-def write_records(folder, table, dataset, values, size="reduced"):
-    """Records as `labkit measure` writes them: {row: [accuracy a seed, None: failed]}; tuning chose setting 2."""
+def write_records(folder, table, dataset, values, size="reduced", second=True):
+    """Records as `labkit measure` writes them: {row: [metric a seed, None: failed]}; tuning chose the last setting.
+
+    second: of the present edition; else of the first one, in its file.
+    """
     definition = TABLES[table]
+    about = {"device": "cpu", "torch": "2.15.0"}
+    path = store.path_of(definition.file(table) if second else definition.first, size, folder)
+
+    def write(job, results, curve):
+        kept = {**dataclasses.asdict(job), "settings": trial.settings(job), "behavior": store.versions(store.OF_ALL)}
+        store.append(path, {**kept, "results": results, "curve": curve, "about": about})
+
     for row, of_seeds in values.items():
-        common = {
-            "dataset": dataset,
-            "settings": {"recipe": {}},
-            "behavior": store.versions(store.OF_ALL),
-        }
-        common["about"] = {"device": "cpu", "torch": "2.15.0"}
-        path = store.path_of(table, size, folder)
+        best = len(definition.rows[row].settings) - 1
         if definition.tuned_as(row) == row:
-            for setting, score in enumerate((0.1, 0.2, 0.3, 0.3)):
-                results = {"closest accuracy": score}
-                tuning = {"row": row, "kind": "tuning", "seed": trial.TUNING_SEED, "setting": setting}
-                store.append(path, {**common, **tuning, "results": results, "curve": {}})
-        for setting in (2, 0):  # tuning was done anew, say, and chose another one before
+            for job in [job for of_setting in tuning.runs(table, size, dataset, row) for job in of_setting]:
+                score = 0.1 + 0.01 * job.setting + 0.001 * (job.seed % 2)
+                write(job, dict.fromkeys(("closest accuracy", "recall@1", "accuracy", "MAP@R"), score), {})
+        for setting in (best, 0) if best else (best,):  # tuning was done anew, say, and chose another one before
             for seed, value in enumerate(of_seeds):
-                results = dict.fromkeys(("closest accuracy", "recall@1", "accuracy"), value if setting == 2 else 0.0)
+                results = dict.fromkeys(("closest accuracy", "recall@1", "accuracy"), value if setting == best else 0.0)
                 curve = {"step": [10, 20], **{name: [0.5 * (value or 0), value] for name in list(results)[:2]}}
                 if value is None:
                     results, curve = {"failed": "the loss is nan in step 7"}, {}
-                final = {"row": row, "kind": "final", "seed": seed, "setting": setting}
-                store.append(path, {**common, **final, "results": results, "curve": curve})
+                if second or setting == best:
+                    write(trial.Job(table, size, dataset, row, "final", seed, setting), results, curve)
 
 
 def test_the_report_has_mean_error_published_figure_and_what_is_missing(tmp_path):
@@ -477,18 +588,55 @@ def test_the_report_has_mean_error_published_figure_and_what_is_missing(tmp_path
     assert lines[0][-3:] == ["–", "–", "–"]
     expected = report.holm({row: ttest_rel(values[row], values[BASELINE]).pvalue for row in ("L_std", "L_exp")})
     assert lines[1][-3] == "+2.67" and lines[1][-2] == f"{expected['L_std']:.3f}"
-    assert any("not measured yet: L_std + L_class" in note for note in result.notes)
+    assert any("not measured yet: L_std, L2, L_std, Unit-Bounce, L_std + L_class" in note for note in result.notes)
     assert any(note.startswith("3 seeds: only large") for note in result.notes)
     assert "Fashion-MNIST, reduced size" in report.text(result) and "93.67 ± 0.33" in report.markdown(result)
     bars = report.figure(result).axes[0]
     assert [tick.get_text() for tick in bars.get_yticklabels()] == list(values)
 
 
+def test_the_report_says_what_was_chosen_how_long_the_runs_were_and_tests_the_compared_pairs(tmp_path):
+    values = {BASELINE: [0.90, 0.92, 0.91], "L_std": [0.93, 0.94, 0.94], "L_exp": [0.5, 0.5, 0.6]}
+    write_records(tmp_path, "exponential_triplet", "fashion_mnist", values)
+    (result,) = report.results("exponential_triplet", "reduced", folder=tmp_path)
+    p = ttest_rel(values["L_exp"], values["L_std"]).pvalue
+    assert f"pairs, in the same way, corrected for 1: L_exp − L_std -40.33 p {p:.3f}" in result.notes
+    assert "edition 2 of the protocol (experiments/README.md)" in result.notes
+    assert "epochs seen: 2.6" in result.notes  # 1200 batches of 128 of 60,000 images
+    mean = np.mean([np.mean(of_row) for of_row in values.values()])
+    error = 100 * math.sqrt(mean * (1 - mean) / 10_000)
+    assert any(f"another 10000 test images would move all rows by about {error:.2g} points" in n for n in result.notes)
+    chosen = report.chosen(result)
+    assert chosen[0] == "Settings chosen on validation, by closest accuracy"
+    assert f"{BASELINE}: rate 5 (4 tried, largest rate of its grid)" in chosen
+    assert "L_exp: rate 32, diameter 0.45 (12 tried, largest rate and largest diameter of its grid)" in chosen
+    assert "\n- L_exp: rate 32" in report.markdown(result) and report.text(result).endswith("\n".join(chosen))
+
+
+@pytest.mark.parametrize("dataset, count", [("fashion_mnist", 5), ("mnist", 3)])
+def test_the_first_edition_is_shown_until_the_second_is_whole(dataset, count, tmp_path):
+    rows = TABLES["convergence"].rows
+    write_records(tmp_path, "convergence", dataset, {row: [0.5] * 3 for row in rows}, second=False)
+    (result,) = report.results("convergence", "reduced", folder=tmp_path)
+    assert result.edition == 1 and result.values["L_exp"]["recall@1"] == {0: 0.5, 1: 0.5, 2: 0.5}
+    assert not report.chosen(result) and not any("not measured yet" in note for note in result.notes)
+    *most, last = rows
+    write_records(tmp_path, "convergence", dataset, {row: [0.75] * count for row in most})
+    write_records(tmp_path, "convergence", dataset, {last: [0.75] * (count - 1)})
+    assert report.results("convergence", "reduced", dataset, tmp_path)[0].edition == 1
+    chosen = trial.Job("convergence", "reduced", dataset, last, "final", count - 1, len(rows[last].settings) - 1)
+    kept = {**dataclasses.asdict(chosen), "settings": trial.settings(chosen), "behavior": {}, "curve": {}}
+    failed = {**kept, "results": {"failed": "the loss is nan"}, "about": {"device": "cpu", "torch": "2.15.0"}}
+    store.append(store.path_of("runs", "reduced", tmp_path), failed)  # which is a result, too
+    (result,) = report.results("convergence", "reduced", dataset, tmp_path)
+    assert result.edition == 2 and set(result.values[BASELINE]["recall@1"].values()) == {0.75}
+
+
 def test_rows_that_failed_are_named_and_not_taken_for_missing(tmp_path):
     failed = {"center, λ=1.0": [None, None], "center, λ=0.01": [None]}
-    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9, 0.8], **failed})
+    write_records(tmp_path, "center", "fashion_mnist", {BASELINE: [0.9, 0.8], **failed})
     (result,) = report.results("center", "reduced", folder=tmp_path)
-    assert list(result.values) == [BASELINE] and result.failed == {row: len(seeds) for row, seeds in failed.items()}
+    assert list(result.values) == [BASELINE] and result.failed == {row: len(of_row) for row, of_row in failed.items()}
     assert "center, λ=1.0: 2 runs failed (the loss was no finite number)" in result.notes
     assert "center, λ=0.01: 1 run failed (the loss was no finite number)" in result.notes
     (missing,) = [note for note in result.notes if "not measured yet" in note]
@@ -500,7 +648,7 @@ def test_rows_that_failed_are_named_and_not_taken_for_missing(tmp_path):
 
 def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
     write_records(tmp_path, "exponential_triplet", "fashion_mnist", {BASELINE: [0.9, 0.8], "L_exp": [0.95, 0.97]})
-    (result,) = report.results("convergence", "reduced", folder=tmp_path)  # shows the other table's records
+    (result,) = report.results("convergence", "reduced", folder=tmp_path)  # the other table's runs are its own too
     assert report.steps_to(result, 0.85) == {BASELINE: [20, None], "L_exp": [20, 20]}
     assert [line[-1] for line in report.cells(result)] == ["steps to 85 %", "20 (1 of 2)", "20"]
     axes = report.figure(result).axes[0]
@@ -511,11 +659,18 @@ def test_tables_of_speed_say_after_how_many_steps_a_level_is_reached(tmp_path):
     assert report.figure(result).axes[0].get_xlabel().startswith("closest accuracy")
 
 
+def test_a_table_is_not_shown_for_a_dataset_on_which_only_another_was_measured(tmp_path):
+    write_records(tmp_path, "pedcc", "orl-faces", {BASELINE: [0.9, 0.8]})
+    assert [result.dataset for result in report.results("pedcc", "reduced", folder=tmp_path)] == ["orl-faces"]
+    assert report.results("center", "reduced", folder=tmp_path) == []  # which shares its cross-entropy
+    assert report.results("exponential_triplet", "reduced", folder=tmp_path)[0].values
+
+
 def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
-    rows = {row: [0.5, 0.6] for row in TABLES["circle"].rows if row != BASELINE}
-    write_records(tmp_path, "circle", "mnist", {BASELINE: [0.9, 0.9], **rows})
+    rows = {row: [0.5, 0.6] for row in TABLES["circle"].rows if "," in row}
+    write_records(tmp_path, "circle", "fashion_mnist", {BASELINE: [0.9, 0.9], **rows})
     (result,) = report.results("circle", "reduced", folder=tmp_path)
-    assert not any("not measured yet" in note for note in result.notes)
+    assert list(result.values) == list(TABLES["circle"].rows)  # the runs with their margin tuned are among them
     axes = report.figure(result).axes[0]
     assert (
         axes.get_xlabel() == "margin"
@@ -523,15 +678,15 @@ def test_tables_over_a_parameter_are_drawn_over_it(tmp_path):
         and {line.get_label() for line in axes.lines} == {"triplet", "circle", BASELINE}
     )
     *families, baseline = axes.lines
-    assert list(baseline.get_ydata()) == [0.9] * 9 and set(families[0].get_ydata()) == {0.55}
+    assert list(baseline.get_ydata()) == [0.9] * 7 and set(families[0].get_ydata()) == {0.55}
     assert {tuple(line.get_xdata()) for line in families} == {
-        (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-        (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        (0.2, 0.4, 0.6, 0.7, 0.8, 1.0),
+        (0.25, 0.4, 0.6, 0.7, 0.8, 1.0),
     }
 
 
 def test_records_of_other_behavior_are_shown_with_a_word_about_it(tmp_path, monkeypatch):
-    write_records(tmp_path, "center", "mnist", {BASELINE: [0.9]})
+    write_records(tmp_path, "center", "fashion_mnist", {BASELINE: [0.9]})
     (result,) = report.results("center", "reduced", folder=tmp_path)
     assert not any("another version" in note for note in result.notes)
     monkeypatch.setitem(store.BEHAVIOR, "loop", 2)
@@ -546,11 +701,11 @@ def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch
     monkeypatch.setattr(records, "DATA", tmp_path)
     show("center")
     assert "not measured yet" in shown[-1]
-    write_records(tmp_path / "measured", "center", "mnist", {BASELINE: [0.9]})
-    show("center", "mnist")
+    write_records(tmp_path / "measured", "center", "fashion_mnist", {BASELINE: [0.9]})
+    show("center", "fashion_mnist")
     words, picture, alt = shown[1:]
     assert "| cross-entropy | 1 | 90.00" in words and picture["image/png"]
-    assert alt["text/plain"] == "accuracy in percent, MNIST, reduced size: cross-entropy 90.00"
+    assert alt["text/plain"] == "accuracy in percent, Fashion-MNIST, reduced size: cross-entropy 90.00"
     with pytest.raises(ValueError, match="table: got 'tables', expected one of exponential_triplet"):
         show("tables")
 
@@ -558,7 +713,7 @@ def test_show_displays_records_or_says_that_there_are_none(tmp_path, monkeypatch
 def test_labs_read_a_metric_of_the_records(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "DATA", tmp_path)
     write_records(tmp_path / "measured", "center", "mnist", {BASELINE: [0.9, 0.8], "center, λ=0.1": [0.7]})
-    path = store.path_of("center", "reduced")
+    path = store.path_of("runs", "reduced")
     path.write_text("".join(reversed(path.read_text("utf-8").splitlines(keepends=True))), "utf-8")  # seed 1 before 0
     found = measured("center", "mnist", "accuracy")
     assert {row: values.tolist() for row, values in found.items()} == {BASELINE: [0.9, 0.8], "center, λ=0.1": [0.7]}
@@ -573,7 +728,10 @@ def test_labs_read_a_metric_of_the_records(tmp_path, monkeypatch):
 def test_what_was_measured_and_committed_is_whole():
     for path in (records.DATA / "measured").glob("*.jsonl"):
         found = store.read(path)
-        assert len({store.key(record) for record in found}) == len(found), path.name
+        present = all("loss" in record["settings"] or record["table"].startswith("distancing") for record in found)
+        names = ("dataset", "row", "kind", "seed", "setting")  # the first edition's settings do not name the loss
+        keys = {store.key(each) if present else tuple(each[name] for name in names) for each in found}
+        assert len(keys) == len(found), path.name
         for record in found:
             assert record["behavior"].items() <= store.BEHAVIOR.items(), path.name
             assert json.dumps(record["about"]) and record["size"] in ("full", "reduced")

@@ -21,12 +21,12 @@ import torch
 from click.testing import CliRunner
 
 from course.cli import main
-from experiments import definitions, ensembling, recipe, report, runner, store, trial
+from experiments import definitions, ensembling, recipe, report, runner, store, trial, tuning
 from experiments.definitions import BASELINE, TABLES
 from labkit import data, ensembles, networks
 
 ROWS = [BASELINE, "center, λ=0.01"]
-RUNS = 4 + 2 * 2  # the tuning of cross-entropy, which the other row takes over, and two seeds each
+RUNS = 2 * (4 * 2 + 2)  # four settings with two seeds for each row, and two final seeds
 
 
 def measurement(folder, **changes):
@@ -55,20 +55,26 @@ def copied(finished, tmp_path):
 
 
 def lines(folder):
-    return store.path_of("center", "tiny", folder).read_bytes().splitlines()
+    return store.path_of("runs", "tiny", folder).read_bytes().splitlines()
 
 
 # ---- what is run
 
 
 def test_a_record_has_what_it_takes_to_repeat_the_run(finished):
-    found = store.read(store.path_of("center", "tiny", finished))
-    tuning, finals = found[:4], found[4:]
-    assert [record["kind"] for record in found] == ["tuning"] * 4 + ["final"] * 4
-    assert {record["seed"] for record in tuning} == {trial.TUNING_SEED}
-    assert len({record["settings"]["rate"] for record in tuning}) == 4
-    best = max(tuning, key=lambda record: trial.score(record["results"]))
-    assert {record["setting"] for record in finals} == {best["setting"]}
+    found = store.read(store.path_of("runs", "tiny", finished))
+    finals = [record for record in found if record["kind"] == "final"]
+    assert [record["kind"] for record in found] == (["tuning"] * 8 + ["final"] * 2) * 2
+    for row, own in zip(ROWS, (found[:8], found[10:18]), strict=True):
+        assert {record["row"] for record in own} == {row}
+        assert {record["seed"] for record in own} == set(tuning.SEEDS)
+        scores = {}
+        for record in own:
+            scores.setdefault(record["settings"]["rate"], []).append(
+                record["results"].get("accuracy", -1.0)
+            )  # diverged
+        best = max(scores, key=lambda rate: np.mean(scores[rate]))
+        assert len(scores) == 4 and {r["settings"]["rate"] for r in finals if r["row"] == row} == {best}
     assert finals[-1]["settings"]["parameters"] == {"weight": 0.01} and "weights=[1.0, 0.01]" in finals[-1]["loss"]
     assert {"loop": 1, "lenet": 1, "losses.center": 1}.items() <= finals[-1]["behavior"].items()
     assert {"closest accuracy", "recall@1", "MAP@R", "accuracy"} <= finals[0]["results"].keys()
@@ -98,14 +104,25 @@ def test_finished_runs_are_not_made_again_and_more_seeds_are_added(copied):
 
 def test_records_are_compared_with_what_would_be_run_now(copied, monkeypatch):
     before = lines(copied)
-    monkeypatch.setitem(recipe._OF_SIZE, "tiny", {**recipe._OF_SIZE["tiny"], "dim": 6})
-    with pytest.raises(store.Mismatch, match=r"(?s)dim: recorded 8, now 6.*never mixed.*--again"):
+    monkeypatch.setattr(trial, "content", lambda dataset, root: "other images")
+    with pytest.raises(store.Mismatch, match=r"(?s)content: recorded .*, now .*never mixed.*--again"):
         measure(copied)
     assert lines(copied) == before
     assert measure(copied, again=True)[0] == RUNS
-    aside = store.path_of("center", "tiny", copied).with_suffix(".old1.jsonl")
+    aside = store.path_of("runs", "tiny", copied).with_suffix(".old1.jsonl")
     assert aside.read_bytes().splitlines() == before
     assert measure(copied)[0] == 0
+
+
+def test_runs_with_other_settings_are_other_runs(copied, monkeypatch):
+    before = lines(copied)
+    monkeypatch.setitem(recipe._OF_SIZE, "tiny", {**recipe._OF_SIZE["tiny"], "dim": 6})
+    assert measure(copied, rows=[BASELINE])[0] == RUNS / 2 and lines(copied)[:RUNS] == before
+
+
+def test_a_row_takes_the_records_of_another_table_for_runs_that_are_the_same(copied):
+    asked = runner.Measurement("circle", "tiny", ["digits"], [BASELINE], seeds=2, folder=copied)
+    assert not asked.jobs() and asked.done() == asked.total() == RUNS / 2
 
 
 def test_records_of_other_behavior_are_refused(copied, monkeypatch):
@@ -144,7 +161,7 @@ def test_unseen_classes_are_measured_by_retrieval_and_verification(tmp_path):
         np.savez(tmp_path / f"orl-faces/{split}.npz", images=images.astype(np.uint8), labels=labels, classes=classes)
     made, asked = measure(tmp_path, datasets=["orl-faces"], root=str(tmp_path), rows=[BASELINE], seeds=1)
     final = list(asked.records.values())[-1]
-    assert made == 5 and set(final["results"]) == {*definitions.UNSEEN}
+    assert made == 9 and set(final["results"]) == {*definitions.UNSEEN}
     assert set(final["curve"]) == {"step", "loss", "recall@1", "MAP@R"}
 
 
@@ -153,7 +170,7 @@ def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tm
     asked = runner.Measurement("distancing", "tiny", ["digits"], rows, seeds, folder=tmp_path)
     assert runner.measure(asked, progress=False) == 4 and asked.total() == 4 and not asked.jobs()
     assert {record["kind"] for record in asked.records.values()} == {"final"}
-    record = asked.records["digits", rows[1], "final", 1, 0]
+    (record,) = [each for each in asked.records.values() if (each["row"], each["seed"]) == (rows[1], 1)]
     train, test = data.load("digits", "train"), data.load("digits", "test")
 
     def network(seed):
@@ -183,19 +200,20 @@ def test_ensembles_are_measured_without_tuning_and_compared_with_one_long_run(tm
 def test_the_record_of_an_ensemble_names_what_decides_it(monkeypatch):
     jobs = [trial.Job(table, "full", "digits", "hills", "final", 0, 0) for table in TABLES if "distancing" in table]
     assert ensembling.has_recipe("reduced", "cifar10-jpeg75") and not ensembling.has_recipe("huge", "mnist")
-    (residual, behavior), (mobile, other) = (ensembling.settings(replace(job, size="tiny"), None) for job in jobs)
+    jobs = [replace(job, size="tiny") for job in jobs]
+    (residual, mobile), (behavior, other) = map(ensembling.settings, jobs), map(ensembling.versions, jobs)
     assert residual["network"] == "small_resnet" and mobile["network"] == "mobilenet_v2"
     assert residual["method"] == "hills" and residual["recipe"]["hill"] == {"bend": 0.15, "sigma": 0.05}
     assert set(behavior) == {"batches", "data", "ensembles", "loop", "distancing", "small_resnet"}
     assert set(other) - set(behavior) == {"mobilenet_v2"}
-    assert "distancing" not in ensembling.settings(replace(jobs[0], size="tiny", row="bagging"), None)[1]
+    assert "distancing" not in ensembling.versions(replace(jobs[0], row="bagging"))
     network = ensembling.network("mobilenet_v2", 2, data.load("digits", "test"), seed=0).eval()
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
         runner.share(runner.Measurement("distancing", "tiny", ["digits"]), 2, "cpu", [])
     monkeypatch.setattr(ensembling, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="devices: got 2, expected 1"):
-        ensembling.run(replace(jobs[0], size="tiny"))
+        ensembling.run(jobs[0])
 
 
 def test_a_run_of_full_size_on_a_cpu_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
@@ -257,8 +275,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"
 
 
 def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finished, tmp_path):
-    path = store.path_of("center", "tiny", tmp_path)
-    words = command(tmp_path, "--seeds", "20", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
+    path = store.path_of("runs", "tiny", tmp_path)
+    words = command(tmp_path, "--seeds", "8", "--jobs", "2", "--rows", ";".join(ROWS), "--device", "cpu")
     killed = subprocess.Popen([sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 200
     while not (path.exists() and path.read_bytes().count(b"\n") >= 5):
@@ -270,7 +288,7 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
     killed.kill()
     killed.communicate()
     kept = path.read_bytes()
-    assert 5 <= kept.count(b"\n") < 4 + 2 * 20
+    assert 5 <= kept.count(b"\n") < 2 * (8 + 8)
     while any(Path("/proc", worker, "exe").exists() for worker in workers):
         assert time.monotonic() < deadline  # no process goes on with a run that nobody would record
         time.sleep(0.02)
@@ -283,8 +301,7 @@ def test_a_kill_loses_only_the_runs_in_hand_and_the_same_command_goes_on(finishe
     assert asked.done() == RUNS and len(store.read(path)) == len(asked.records)  # none twice
     # What two processes side by side have measured is what one measures.
     ours, alone = (
-        {store.key(r): r["results"] for r in store.read(store.path_of("center", "tiny", f))}
-        for f in (tmp_path, finished)
+        {store.key(r): r["results"] for r in store.read(store.path_of("runs", "tiny", f))} for f in (tmp_path, finished)
     )
     for key in alone:
         assert ours[key] == pytest.approx(alone[key], abs=1e-6)
@@ -307,18 +324,20 @@ def run_and_listen(words):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes that share a run are not tried on Windows")
 def test_two_processes_share_each_run_and_measure_the_same_curve(finished, tmp_path):
-    words = command(tmp_path, "--seeds", "2", "--rows", ";".join(ROWS), "--device", "cpu", "--devices", "2")
+    words = command(tmp_path, "--seeds", "2", "--rows", ROWS[1], "--device", "cpu", "--devices", "2")
     done, heard = run_and_listen(words)
     assert done.returncode == 0, done.stderr
     assert heard == {"127.0.0.1"}, "nobody on another machine can reach them"
-    two, one = (store.read(store.path_of("center", "tiny", folder)) for folder in (tmp_path, finished))
+    two, one = (store.read(store.path_of("runs", "tiny", folder)) for folder in (tmp_path, finished))
+    one = [record for record in one if record["row"] == ROWS[1]]
+    assert any("failed" in record["results"] for record in two)  # its largest rate: all processes stop together
     assert [store.key(record) for record in two] == [store.key(record) for record in one]
     for shared, alone in zip(two, one, strict=True):
-        assert shared["processes"] == 2 and shared["settings"] == alone["settings"]
+        assert shared.get("processes", 2) == 2 and shared["settings"] == alone["settings"]  # none if it failed
         if alone["kind"] == "final":
             assert shared["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-3)
             assert shared["results"] == pytest.approx(alone["results"], abs=0.01)
-    assert done.stdout.count(f"{RUNS} runs made, 0 missing") == 1
+    assert done.stdout.count(f"{RUNS // 2} runs made, 0 missing") == 1
     assert "OMP_NUM_THREADS" not in done.stderr and "deprecated" not in done.stderr
 
 
@@ -338,7 +357,7 @@ def test_where_one_of_the_processes_fails_the_others_are_ended(tmp_path, monkeyp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a group")
 def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):
-    path = store.path_of("center", "tiny", tmp_path)
+    path = store.path_of("runs", "tiny", tmp_path)
     words = command(tmp_path, "--seeds", "50", "--jobs", "2", "--device", "cpu")
     started = subprocess.Popen(
         [sys.executable, *words], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -353,11 +372,11 @@ def test_ctrl_c_ends_runs_side_by_side_at_once_and_says_what_is_kept(tmp_path):
     assert started.returncode == 1 and "stopped; finished runs are kept" in said
     assert "Traceback" not in said and "leaked" not in said
     assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=20)[1]
-    assert store.read(path) and not path.with_suffix(".lock").exists()
+    assert store.read(path) and not list(tmp_path.glob("*.lock"))
 
 
 def test_a_run_that_fails_beside_others_is_named_with_its_traceback_and_leaves_no_process(tmp_path):
-    good = trial.Job("center", "tiny", "digits", BASELINE, "tuning", trial.TUNING_SEED, 0)
+    good = trial.Job("center", "tiny", "digits", BASELINE, "tuning", tuning.SEEDS[0], 0)
     bad = replace(good, row="centre", kind="final")
     found = []
     with pytest.raises(
@@ -388,25 +407,49 @@ def test_a_process_that_dies_is_noticed_and_what_it_had_in_hand_is_named(tmp_pat
 # ---- what is committed
 
 MNISTS = ["mnist", "fashion_mnist"]
-COMMITTED = {  # what README says was measured: datasets and seeds
-    ("center", "reduced"): (MNISTS, 3),
-    ("circle", "reduced"): (MNISTS, 3),
+COMMITTED = {  # tables that are whole, in the present edition of the protocol: datasets and seeds
     ("distancing", "reduced"): (["mnist", "cifar10-jpeg75"], 3),
-    ("embedding_size", "reduced"): (["fashion_mnist"], 3),
-    ("exponential_triplet", "reduced"): ([*MNISTS, "orl-faces", "omniglot28"], 3),
-    ("pedcc", "reduced"): ([*MNISTS, "orl-faces"], 3),
     ("recipe", "full"): ([*MNISTS, "cifar10-jpeg75"], 1),
+}
+FIRST = {  # of the first edition: datasets
+    "center": MNISTS,
+    "circle": MNISTS,
+    "embedding_size": ["fashion_mnist"],
+    "exponential_triplet": [*MNISTS, "orl-faces", "omniglot28"],
+    "pedcc": [*MNISTS, "orl-faces"],
 }
 
 
 @pytest.mark.parametrize("table, size", COMMITTED)
 def test_committed_records_fit_the_present_settings_and_behavior_and_none_is_missing(table, size, monkeypatch):
     datasets, seeds = COMMITTED[table, size]
-    contents = {r["dataset"]: r["settings"]["content"] for r in store.read(store.path_of(table, size))}
+    read = store.read(store.path_of(TABLES[table].file(table), size))
+    contents = {record["dataset"]: record["settings"]["content"] for record in read}
     monkeypatch.setattr(trial, "content", lambda dataset, root: contents[dataset])  # they need not be at hand
     monkeypatch.setattr(data, "available", lambda *dataset: True)
     asked = runner.Measurement(table, size, datasets, seeds=seeds)
     assert asked.done() == asked.total()
+
+
+@pytest.mark.parametrize("size", ["reduced", "full"])
+def test_every_committed_run_of_the_present_edition_is_one_that_a_table_asks_for(size):
+    path = store.path_of("runs", size)
+    for record in store.read(path):
+        asked = trial.Job(*(record[name] for name in ("table", "size", "dataset", "row", "kind", "seed", "setting")))
+        settings = {"content": record["settings"]["content"], **trial.settings(asked)}
+        store.check(record, settings, trial.versions(asked), path)
+
+
+@pytest.mark.parametrize("table", FIRST)
+def test_the_first_edition_is_there_with_three_seeds_and_the_present_behavior(table):
+    found = [record for record in store.read(store.path_of(table, "reduced")) if record["kind"] == "final"]
+    seeds = {}
+    for record in found:
+        seeds.setdefault((record["dataset"], record["row"]), set()).add(record["seed"])
+        assert record["behavior"].items() <= store.BEHAVIOR.items()
+    assert {dataset for dataset, _ in seeds} == set(FIRST[table]) and set(map(frozenset, seeds.values())) == {
+        frozenset(range(3))
+    }
 
 
 # ---- the commands
