@@ -20,7 +20,7 @@
      centroids.py losses/pedcc.py losses/softmax.py
 09   Checkpoint distancing, 582 lines
      distancing.py landscape.py ensembles.py
-all  networks, data, training, measures, 2,963 lines
+all  networks, data, training, measures, 2,962 lines
      networks.py side_by_side.py data/ training/ evaluation.py neighbors.py claims.py checks.py
 all  pictures, 2,621 lines
      figures/

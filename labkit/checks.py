@@ -19,8 +19,7 @@ def embeddings_and_labels(
     """Checks a batch as every loss and metric takes it.
 
     embeddings: floating-point tensor (B, D), all values finite. labels: int64 tensor (B,) on the same device.
-    names: for the message. wait: look at the values on any device, although a GPU has to be waited for (metrics, whose
-        result is read anyway).
+    names: for the message. wait: look at the values on any device, as metrics do; a GPU then has to be waited for.
 
     >>> embeddings_and_labels(torch.zeros(2, 3), torch.arange(4))
     Traceback (most recent call last):

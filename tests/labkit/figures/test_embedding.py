@@ -125,7 +125,7 @@ def test_a_sphere_is_seen_turned():
     seen = np.column_stack([flat, near])
     assert np.allclose(seen @ seen.T, points @ points.T), "a rotation"
     (pole, _), front = embedding.project([[0, 0, 1], [0, -1, 0]], turn=0)
-    assert np.allclose(pole, [0, math.cos(embedding.LEAN)]), "the upper pole leans towards the viewer"
+    assert np.allclose(pole, [0, math.cos(math.radians(embedding.LEAN))]), "the upper pole leans towards the viewer"
     assert (front > 0).all()
     turned, still = embedding.project([[0, -1, 0]], turn=90)[0], embedding.project([[1, 0, 0]], turn=0)[0]
     assert np.allclose(turned, still)
