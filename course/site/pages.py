@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 from course.notebooks import ROOT, find_lab, labs, read
 from course.site.lab_page import first_hand, write
@@ -18,6 +19,7 @@ ABOUT_USE = (
     "data/README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "CHANGELOG.md",
 )
 FILES = ("LICENSE", "docs/embedding.png")
 TO_CODE = re.compile(r"\[([^\]]+)\]\((?:\.\./)?(labkit/[\w/]+)(?:\.py)?\)")
@@ -88,9 +90,10 @@ def measured(extra):
         if not found:
             continue
         title = table.title[0].upper() + table.title[1:]
-        records = store.path_of(table.records_of or name, size)
-        shutil.copy(records, extra / "downloads" / records.name)
-        text += f'\n## {title}\n\n<a href="../downloads/{records.name}" download>The records</a> of every run'
+        kept = dict.fromkeys(table.first if result.edition == 1 else table.file(name) for result in found)
+        files = [shutil.copy(store.path_of(one, size), extra / "downloads") for one in kept]
+        links = [f'<a href="../downloads/{Path(file).name}" download>{Path(file).name}</a>' for file in files]
+        text += f"\n## {title}\n\nThe records of every run: {', '.join(links)}"
         using = [lab for lab, notebook in texts.items() if f'\\"{name}\\"' in notebook]
         meaning = ", ".join(f"[lab {lab.stem[:2]}](../notebooks/{lab.name})" for lab in using)
         text += f"; what they mean: {meaning}\n" if using else "\n"
