@@ -112,14 +112,14 @@ def move_slider(cell):
 
 def drag_grip(cell):
     """Drag the first grip of a cell's hand, then press an arrow key on it; True as soon as both have moved it."""
-    mouse, grip = cell.page.mouse, cell.locator(".hand .grip").first
+    mouse, grip = cell.page.mouse, cell.locator(".hand .grip:visible").first
     grip.scroll_into_view_if_needed()
     words = [grip.get_attribute("aria-valuetext")]
     box = grip.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     mouse.move(x, y)
     mouse.down()
-    mouse.move(x + 30, y - 20)
+    mouse.move(x - 30, y - 20)  # to the left: some begin at the right end of where they may go
     mouse.up()
     words.append(wait_for(lambda: (now := grip.get_attribute("aria-valuetext")) not in words and now, "the pointer"))
     cell.page.keyboard.press("ArrowRight")  # where the pointer went down, the focus is
@@ -363,15 +363,18 @@ def test_a_slider_answers_the_keyboard_and_says_its_name_and_value(deck):
     assert page.evaluate(ACTIVE) == index
 
 
+DRAGGED = ("triplet", "race", "field", "ball")  # of the hands; the others are dragged on pages (test_hands)
+
+
 def test_every_hand_answers_on_a_slide_and_axe_finds_nothing_serious(deck):
     page, _ = deck
     hands = page.locator(".jp-CodeCell").filter(has=page.locator(".hand"))
     indices = page.evaluate(f"{NOTEBOOK_WIDGET}.widgets.flatMap((c, i) => c.node.querySelector('.hand') ? [i] : [])")
     assert len(indices) == hands.count() == len(HANDS)
-    for index in indices:
+    for module, index in zip(HANDS, indices, strict=True):
         page.evaluate(f"slides.go({index})")
         shown = page.locator(".jp-CodeCell.jp-mod-active").filter(has=page.locator(".hand"))
-        if shown.locator(".hand .grip").count():
+        if module in DRAGGED:
             assert drag_grip(shown)
         assert grave_faults(page, ".jp-mod-active .hand", ".slides-bar") == []
         assert page.evaluate(ACTIVE) == index, "the arrow key moved the point, not the slide"

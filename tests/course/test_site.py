@@ -132,7 +132,7 @@ def test_downloads_are_the_lab_and_the_students_notebook(site):
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no site"):
+    with pytest.raises(ValueError, match="is not a site"):
         building.build(tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 

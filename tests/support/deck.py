@@ -22,7 +22,10 @@ importlib.import_module("{place}")
 next(hand for hand in Hand.__subclasses__() if hand.module == "{module}")()"""
 
 SIZES = ((1280, 720), (1920, 1080), (1024, 768))
-SHOWN = "document.body.dataset.jpDeckMode === 'presenting' && window.slides?.fitted"
+SHOWN = (
+    "document.body.dataset.jpDeckMode === 'presenting' && window.slides?.fitted"
+    " && slides.notebook.widgets.length > 1 && slides.notebook.widgets.length === slides.notebook.model.cells.length"
+)
 SWITCH = """async path => {
     const old = window.jupyterapp.shell.currentWidget;
     await window.jupyterapp.commands.execute('docmanager:open', {path});
