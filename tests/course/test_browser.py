@@ -24,9 +24,7 @@ from browser import (
     PIXELS,
     RUN_ALL,
     Server,
-    find_chromium,
     guarded_page,
-    launched_chromium,
 )
 from deck import HANDS, SHOWN, SIZES, WALK, all_labs, hands_notebook
 from small_lab import SOLUTIONS, submission
@@ -48,16 +46,6 @@ ACTIVE_HAS_WIDGET = f"""{NOTEBOOK_WIDGET}.activeCell.model.outputs.toJSON().some
 ACTIVE_HAS_RUN = f"{NOTEBOOK_WIDGET}.activeCell.model.executionCount !== null"
 ALTS = f"""{NOTEBOOK_WIDGET}.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())
     .filter(o => o.data?.['image/png']).map(o => o.metadata?.['image/png']?.alt ?? '')"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The browser."""
-    missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
-    if not (path := find_chromium()):
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with launched_chromium(path) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ fail then.
 
 import copy
 import json
-import os
 import re
 import threading
 from functools import partial
@@ -15,7 +14,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import LIMIT, find_chromium, guarded_page, launched_chromium
+from browser import LIMIT, guarded_page
 from bs4 import BeautifulSoup
 
 from course import site as building
@@ -175,15 +174,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
-    if not (path := find_chromium()):
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with launched_chromium(path) as browser:
-        yield browser
 
 
 def faults_of(page, with_axe=True, lighter=False):

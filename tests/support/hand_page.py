@@ -2,6 +2,9 @@
 
 import json
 import re
+from contextlib import contextmanager
+
+from browser import guarded_page
 
 from labkit.figures.hands import source
 
@@ -34,3 +37,14 @@ def page(module: str, state: dict) -> str:
     )
     filled = {"CODE": code, "STATE": json.dumps(state).replace("</", "<\\/"), "PURE": pure}
     return re.sub("CODE|STATE|PURE", lambda found: filled[found.group()], PAGE)
+
+
+@contextmanager
+def opened(chromium, hand, width=900, scheme="light"):
+    """A page that shows a hand without any kernel; its scripts make no error and ask nobody for anything."""
+    with guarded_page(chromium, width=width) as shown:
+        shown.emulate_media(color_scheme=scheme)
+        shown.set_content(page(hand.module, hand.state))
+        shown.wait_for_function("document.getElementById('hand').hand?.frames > 0")
+        yield shown
+        assert not shown.problems

@@ -5,16 +5,14 @@ Needs Chromium or Chrome; without one these tests are skipped, in CI they fail t
 
 import json
 import math
-import os
 import re
-from contextlib import contextmanager
 
 import nbformat
 import numpy as np
 import pytest
 import torch
-from browser import find_chromium, guarded_page, launched_chromium
-from hand_page import page
+from deck import HANDS
+from hand_page import opened
 from nbclient import NotebookClient
 from torch.nn.functional import cross_entropy
 
@@ -22,35 +20,13 @@ from labkit import centroids, evaluation
 from labkit.distances import pairwise_distances
 from labkit.figures import lab01, lab02, lab03, lab04, lab05, lab06, lab07, lab08, lab09
 from labkit.figures.embedding import project
-from labkit.figures.hands import FOLDER, Hand
+from labkit.figures.hands import FOLDER
 from labkit.filters import PADDING_MODES, convolve2d, correlate2d, gaussian_kernel
 from labkit.losses import CenterLoss, TripletLoss, barrier, count_triplets
 from labkit.losses.softmax import margin_loss
 
 RANDOM = np.random.default_rng(0)
-HANDS = {hand.module: hand for hand in Hand.__subclasses__()}
 LONGEST = 150  # lines of a hand's own module
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The browser."""
-    if not (path := find_chromium()):
-        missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with launched_chromium(path) as browser:
-        yield browser
-
-
-@contextmanager
-def opened(chromium, hand, width=900, scheme="light"):
-    """A page that shows a hand without any kernel; its scripts make no error and ask nobody for anything."""
-    with guarded_page(chromium, width=width) as shown:
-        shown.emulate_media(color_scheme=scheme)
-        shown.set_content(page(hand.module, hand.state))
-        shown.wait_for_function("document.getElementById('hand').hand?.frames > 0")
-        yield shown
-        assert not shown.problems
 
 
 def state(shown):

@@ -4,14 +4,11 @@ Generic over Hand.__subclasses__(): a new hand is held to it without a word here
 """
 
 import contextlib
-import os
-from contextlib import contextmanager
 
 import pytest
 from access import grave_faults
-from browser import find_chromium, guarded_page, launched_chromium
 from deck import HANDS
-from hand_page import page
+from hand_page import opened
 from playwright.sync_api import TimeoutError
 
 OUTLINE = """() => { const s = getComputedStyle(document.activeElement);
@@ -21,44 +18,22 @@ REACHABLE = """() => [...document.querySelectorAll(
     .filter(e => e.checkVisibility())"""
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """The browser."""
-    if not (path := find_chromium()):
-        missing = "there is no Chromium on the PATH: install it, or set the environment variable CHROMIUM to its path"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with launched_chromium(path) as browser:
-        yield browser
-
-
-@contextmanager
-def shown(chromium, module, width=900, scheme="light"):
-    """A page without a kernel that shows one hand."""
-    with guarded_page(chromium, width=width) as one:
-        one.emulate_media(color_scheme=scheme)
-        hand = HANDS[module]()
-        one.set_content(page(hand.module, hand.state))
-        one.wait_for_function("document.getElementById('hand').hand?.frames > 0")
-        yield one
-        assert not one.problems
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("module", HANDS)
 def test_axe_finds_nothing_serious(chromium, module, scheme):
-    with shown(chromium, module, scheme=scheme) as one:
+    with opened(chromium, HANDS[module](), scheme=scheme) as one:
         assert grave_faults(one) == []
 
 
 def test_axe_would_find_a_slider_without_a_name(chromium):
-    with shown(chromium, next(iter(HANDS))) as one:
+    with opened(chromium, next(iter(HANDS.values()))()) as one:
         one.locator(".grip, [role=slider]").first.evaluate("grip => grip.removeAttribute('aria-label')")
         assert any(fault.startswith("aria-input-field-name") for fault in grave_faults(one))
 
 
 @pytest.mark.parametrize("module", HANDS)
 def test_the_keyboard_reaches_everything_and_the_focus_is_seen(chromium, module):
-    with shown(chromium, module) as one:
+    with opened(chromium, HANDS[module]()) as one:
         wanted = one.evaluate(f"({REACHABLE})().length")
         assert wanted
         reached = set()
@@ -73,7 +48,7 @@ def test_the_keyboard_reaches_everything_and_the_focus_is_seen(chromium, module)
 
 @pytest.mark.parametrize("module", HANDS)
 def test_every_slider_says_its_value_in_words_and_the_keys_change_it(chromium, module):
-    with shown(chromium, module) as one:
+    with opened(chromium, HANDS[module]()) as one:
         for slider in one.locator(".hand input[type=range], .hand [role=slider]").all():
             if not slider.is_visible():
                 continue
@@ -92,7 +67,7 @@ def test_every_slider_says_its_value_in_words_and_the_keys_change_it(chromium, m
 
 @pytest.mark.parametrize("module", HANDS)
 def test_nothing_runs_over_on_a_telephone(chromium, module):
-    with shown(chromium, module, width=400) as one:
+    with opened(chromium, HANDS[module](), width=400) as one:
         assert one.evaluate("document.documentElement.scrollWidth") <= 400
         boxes = one.evaluate("[...document.querySelectorAll('.hand *')].map(e => e.getBoundingClientRect().right)")
         assert max(boxes) <= 400
