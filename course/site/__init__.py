@@ -12,7 +12,6 @@ static/      style, and the script that brings hands to life
 import importlib.resources
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,7 +51,7 @@ def build(out=None):
         if done.returncode:
             raise Failed(done.stderr[-3000:])
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(Path(folder, "earlier"))
         new.rename(out)
     return out, done.stderr
 

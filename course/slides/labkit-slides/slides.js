@@ -31,7 +31,7 @@ body.slides .jp-Deck .jp-OutputArea-output pre { white-space: pre; }
 body.slides .jp-Deck .jp-OutputArea-child:has(> .slides-words:not(:focus-within)) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 body.slides .jp-Cell.slides-many .jp-OutputArea { display: flex; flex-flow: row wrap; align-items: center; }
 body.slides .jp-Cell.slides-many .jp-OutputArea-child { flex: 0 1 49%; width: auto; min-width: 0; }
-body.slides .jp-Cell.slides-folded .jp-Cell-inputWrapper, body.slides .jp-Deck-Remote, body.slides .jp-Deck-DesignTools { display: none; }
+body.slides .jp-Cell.slides-folded .jp-Cell-inputWrapper, body.slides .jp-OutputArea-promptOverlay, body.slides .jp-Deck-Remote, body.slides .jp-Deck-DesignTools { display: none; }
 body.slides .jp-SideBar, body.slides .jp-Deck .jp-Collapser { visibility: hidden; }
 body.slides .jp-Deck .slides-beside { display: grid; grid-template-columns: 2fr 3fr; align-items: center; }
 body.slides .slides-beside > .jp-Cell { grid-column: 1; min-width: 0; }
@@ -86,7 +86,7 @@ const titleOf = (cell) => {
 
 class Slides {
   constructor(app, panel) {
-    Object.assign(this, { app, panel, notebook: panel.content, opened: new Set(), typed: "", speaker: null, began: Date.now() });
+    Object.assign(this, { app, panel, notebook: panel.content, opened: new Set(), typed: "", observed: [], speaker: null, began: Date.now() });
     this.bar = make("div", { class: "slides-bar", role: "navigation", "aria-label": "Slides" });
     this.progress = make("progress", { max: "1", value: "0", "aria-label": "progress" }, this.bar);
     const button = (text, label, act) => make("button", { type: "button", "aria-label": label }, this.bar, text).addEventListener("click", act);
@@ -165,8 +165,13 @@ class Slides {
     this.section.textContent = section ? titleOf(section) : "";
     this.busy.textContent = this.panel.sessionContext.session?.kernel?.status === "busy" ? "running …" : "";
     this.tell();
-    this.sizes.disconnect();
-    cells.forEach((cell) => { this.sizes.observe(cell.node); if (cell.outputArea) this.sizes.observe(cell.outputArea.node); });
+    this.observe(cells.flatMap((cell) => [cell.node, ...(cell.outputArea ? [cell.outputArea.node] : [])]));
+  }
+  /** Fit again when one of these changes its size. Whatever is observed anew calls at once, so that nothing may be observed twice. */
+  observe(nodes) {
+    this.observed.filter((node) => !nodes.includes(node)).forEach((node) => this.sizes.unobserve(node));
+    nodes.filter((node) => !this.observed.includes(node)).forEach((node) => this.sizes.observe(node));
+    this.observed = nodes;
   }
   /**
    * The largest type with which the cells fit. Where even READABLE is too large, older cells leave one by one, but never

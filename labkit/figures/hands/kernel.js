@@ -119,7 +119,7 @@ function render({ model, el }) {
     }));
   };
   h.draw = () => {
-    const [width, height, ...boxes] = LAYOUTS[h.stage.clientWidth < 560 ? 1 : 0];
+    const [width, height, ...boxes] = LAYOUTS[h.stage.getBoundingClientRect().width < 560 ? 1 : 0];
     const [image, kernel, convolution, stride, padding, border] = ["image", "kernel", "convolution", "stride", "padding", "border"].map(h.get);
     const around = padded(image, padding, border), out = filtered(image, kernel, convolution, stride, padding, border);
     Object.assign(shown, { pixel: image, weight: kernel, place: out });

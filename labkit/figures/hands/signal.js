@@ -113,7 +113,7 @@ function render({ model, el }) {
   h.button("Other weights", () => h.set("seed", (h.get("seed") + 1) % 1000));
   h.watch("activation", "gain", "depth", "layer", "seed");
   h.draw = () => {
-    const [width, height, ...boxes] = LAYOUTS[h.stage.clientWidth < 560 ? 1 : 0], depth = h.get("depth"), at = layer();
+    const [width, height, ...boxes] = LAYOUTS[h.stage.getBoundingClientRect().width < 560 ? 1 : 0], depth = h.get("depth"), at = layer();
     if (h.width !== width) h.resize(width, height);
     [sizes, spread, bars, rows].forEach((plane, k) => ["left", "top", "width", "height"].forEach((key, i) => { plane[key] = boxes[k][i]; }));
     const { forward, backward, outputs, counts, highest, reach } = result(), own = counts[at], c = h.context;
