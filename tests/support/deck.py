@@ -63,7 +63,8 @@ def hands_notebook(path, first=()):
     made = [getattr(nbformat.v4, f"new_{kind}_cell")(source) for kind, source, _ in cells]
     for cell, (_, _, slide) in zip(made, cells, strict=True):
         cell.metadata["slideshow"] = {"slide_type": slide}
-    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}  # or JupyterLab asks
+    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), path)
     return path
 
 
