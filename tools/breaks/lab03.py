@@ -207,7 +207,7 @@ BREAKS = [
     ),
     Break(
         "no schedule changes the rate",
-        ["Training loss", "Twenty steps after"],
+        ["Training loss, tuned", "Training loss at the end", "Twenty steps after"],
         edits={
             "c45ae1c9": TWO_SEEDS,
             "46952dea": QUICKLY["46952dea"],
@@ -326,5 +326,27 @@ BREAKS = [
             ],
         },
         until="a03c1e15",
+    ),
+    Break(
+        "the last section starts from He's weights with tiny rates, and averages nothing but the first step",
+        [
+            "Rates 0.3 and 0.2",
+            "Late sharpness",
+            "Rate 0.4",
+            "Training loss, best constant",
+            "Training loss, mean weights",
+        ],
+        edits=BEFORE_REMEDIES
+        | {
+            "26478d80": ("300, **how", "30, **how"),
+            "9556c85f": [
+                ("scale=1, steps=600", "scale=1, steps=1"),
+                ("scale=10, steps=150", "scale=10, steps=1"),
+                ("scale=10, steps=600", "scale=10, steps=1"),
+            ],
+            "e5d9e002": [("start=0.3", "start=1.0"), ("partial(SGD, lr=lr)", "partial(SGD, lr=0.005)")],
+            "e5d9e008": ("if step > 200", "if step == 1"),
+        },
+        until="e5d9e008",
     ),
 ]
