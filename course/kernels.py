@@ -189,11 +189,18 @@ class Nursery:
         return process
 
     def _environment(self):
-        """What kernels start with. No accelerator: a score must not depend on the machine."""
+        """What kernels start with. No accelerator: a score must not depend on the machine. Checks are told to grade."""
         named = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         caches = {"MPLCONFIGDIR": str(self.cache), "NUMBA_CACHE_DIR": str(self.cache)}
-        return {**named, **KERNEL_ENVIRONMENT, **caches, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+        return {
+            **named,
+            **KERNEL_ENVIRONMENT,
+            **caches,
+            "PYTHONPATH": path,
+            "CUDA_VISIBLE_DEVICES": "",
+            "LABKIT_GRADING": "1",
+        }
 
     def _kept_from(self):
         """What course.confine.arrange is told: what is the grader's, other people's, or holds solutions is not seen."""

@@ -11,7 +11,8 @@
 How a check judges. The values of all cases come first, then whether inputs or settings were changed, and only then the
 gradients, and those only to the inputs that `gradients` names. An answer that fails is compared with each known mistake
 in all cases and told the one that it equals; otherwise what it has to do with the right result (relations.py), if
-anything, and the smallest case that fails. Nothing is said that was not checked.
+anything, and the smallest case that fails. Nothing is said that was not checked. When submissions are graded, each case
+comes a second time with other numbers, so that an answer which knows the visible cases by heart earns nothing.
 
 How to write an exercise.
 - The statement says what is tested: types, shapes, whether a gradient is asked for (and to what), and the dtype if
@@ -37,6 +38,7 @@ How to write an exercise.
 
 import inspect
 import math
+import os
 from functools import cached_property
 
 import torch
@@ -48,6 +50,9 @@ from course.exercises.relations import relation
 from course.exercises.running import Run, alike, fresh, is_stub, raises, shown_output
 
 __all__ = ["Answer", "Case", "Exercise", "ExerciseFailed", "Mistake", "check_value"]
+
+
+GRADING = "LABKIT_GRADING"  # which course.kernels sets where submissions run
 
 
 class Case:
@@ -66,6 +71,23 @@ class Case:
             if tensor.is_floating_point():
                 tensor.data = tensor.double()
         return Case(f"{self.name}, in float64", *arguments, gradients=self.gradients, **keywords)
+
+    def with_other_numbers(self, reference, fixed):
+        """The same case with all floating-point numbers lowered by up to a tenth, but for those of `fixed` inputs.
+
+        None if that leaves nothing to change.
+        """
+        given, changed = inspect.signature(reference).bind(*fresh(self.arguments), **fresh(self.keywords)), False
+        generator = torch.Generator().manual_seed(0)
+        for name in [name for name in given.arguments if name not in fixed]:
+            for tensor in tensors([given.arguments[name]]):
+                if tensor.is_floating_point():
+                    factor = 1 - torch.rand(tensor.shape, generator=generator, dtype=torch.float64) / 10
+                    tensor.data, changed = (tensor * factor).to(tensor.dtype), True
+            if isinstance(given.arguments[name], float):
+                given.arguments[name] *= 1 - torch.rand((), generator=generator).item() / 10
+                changed = True
+        return Case(f"{self.name}, with other numbers", *given.args, **given.kwargs) if changed else None
 
 
 class Mistake:
@@ -95,15 +117,16 @@ class Exercise:
     tolerance  largest difference that counts as equal, absolute and relative
     gradients  names of the inputs to which gradients are compared
     dtype      the result must have the dtype of the reference's, also on a float64 twin of each case
+    fixed      names of the inputs whose numbers belong together (unit rows, a symmetric matrix), so that they stay
 
     Raises ValueError without a case, for a mistake without a form, for gradients to an input that the reference does
     not have, and when two cases or two mistakes share a name.
     """
 
-    def __init__(self, name, reference, cases, mistakes, *, tolerance=1e-5, gradients=(), dtype=False):
+    def __init__(self, name, reference, cases, mistakes, *, tolerance=1e-5, gradients=(), dtype=False, fixed=()):
         self.name, self.reference = name, reference
         self.cases, self.mistakes = tuple(cases), tuple(mistakes)
-        self.tolerance, self.gradients, self.dtype = tolerance, tuple(gradients), dtype
+        self.tolerance, self.gradients, self.dtype, self.fixed = tolerance, tuple(gradients), dtype, tuple(fixed)
         if not self.cases:
             raise ValueError(f"cases: got none for the exercise {name!r}, expected at least one")
         for kind in ("cases", "mistakes"):
@@ -112,8 +135,9 @@ class Exercise:
                 raise ValueError(f"{kind}: got {names} for the exercise {name!r}, expected different names")
         if bare := [mistake.name for mistake in self.mistakes if not mistake.forms]:
             raise ValueError(f"mistakes: got {bare} without a form for the exercise {name!r}, expected at least one")
-        if unknown := set(self.gradients) - set(inspect.signature(reference).parameters):
-            raise ValueError(f"gradients: got {sorted(unknown)}, expected parameters of the exercise {name!r}")
+        for kind in ("gradients", "fixed"):
+            if unknown := set(getattr(self, kind)) - set(inspect.signature(reference).parameters):
+                raise ValueError(f"{kind}: got {sorted(unknown)}, expected parameters of the exercise {name!r}")
 
     def check(self, function):
         """Print "✓ name" when the function is right, and raise ExerciseFailed, which says what is wrong, when not."""
@@ -159,7 +183,11 @@ class Exercise:
 
     def _runs(self, function):
         """The function on all cases, the small before the large, then on their float64 twins if the dtype counts."""
-        cases = sorted(self.cases, key=lambda case: sum(x.numel() for x in tensors([case.arguments, case.keywords])))
+        cases = list(self.cases)
+        if os.environ.get(GRADING):  # right answers may differ at ties and kinks, and these are no ties any more
+            others = (case.with_other_numbers(self.reference, self.fixed) for case in self.cases if case.gradients)
+            cases += filter(None, others)
+        cases = sorted(cases, key=lambda case: sum(x.numel() for x in tensors([case.arguments, case.keywords])))
         cases += [case.in_float64() for case in cases if self.dtype]
         return [Run(function, case, self.reference, self.gradients) for case in cases]
 

@@ -236,6 +236,7 @@ rate = Exercise(
             "2 / torch.linalg.eigvalsh(hessian).flip(0)",
         ),
     ],
+    fixed=("hessian",),  # symmetric
 )
 
 
@@ -775,4 +776,5 @@ entropy = Exercise(
         ),
     ],
     gradients=("scores",),
+    fixed=("targets",),
 )

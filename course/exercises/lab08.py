@@ -110,6 +110,7 @@ simplex_of = Exercise(
             "simplex(axes) @ simplex(axes).T",
         ),
     ],
+    fixed=("axes",),  # orthonormal
 )
 
 
@@ -415,6 +416,7 @@ second_term = Exercise(
         ),
     ],
     gradients=("embeddings",),
+    fixed=("centroids",),  # unit rows
 )
 
 

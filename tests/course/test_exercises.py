@@ -2,6 +2,7 @@
 is said that is not so."""
 
 import importlib
+import inspect
 import pkgutil
 import random
 from decimal import Decimal
@@ -10,13 +11,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from exercising import afresh
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import course.exercises
 from course.exercises import Answer, Case, Exercise, ExerciseFailed, Mistake, check_value
+from course.exercises.compare import difference
 from course.exercises.running import SETTINGS
 
+# Their inputs are whole numbers, a symmetric matrix, orthonormal axes.
+SAME_WHEN_GRADED = ("lab01.output", "lab01.field", "lab02.glorot", "lab03.rate", "lab08.simplex_of")
 LABS = [name for _, name, _ in pkgutil.iter_modules(course.exercises.__path__) if name.startswith("lab")]
 
 
@@ -31,6 +36,30 @@ def exercises_of_the_course():
 )
 def test_exercises_of_the_course_name_each_known_mistake(lab, name, exercise):
     exercise.verify()
+
+
+@pytest.mark.parametrize(
+    ("lab", "name", "exercise"), [pytest.param(*e, id=".".join(e[:2])) for e in exercises_of_the_course()]
+)
+def test_and_when_they_are_graded_who_knows_the_cases_by_heart_is_found_out(lab, name, exercise, monkeypatch):
+    if isinstance(exercise, Answer):
+        return
+    bind = inspect.signature(exercise.reference).bind
+    seen = [list(bind(*case.arguments, **case.keywords).arguments.values()) for case in exercise.cases]
+    seen += [list(bind(*x.arguments, **x.keywords).arguments.values()) for x in map(Case.in_float64, exercise.cases)]
+
+    def by_heart(*arguments, **keywords):
+        """Right for what a student can see, else 0."""
+        given = list(bind(*arguments, **keywords).arguments.values())
+        return exercise.reference(*arguments, **keywords) if any(not difference(given, one, 0) for one in seen) else 0
+
+    plain = afresh(exercise)
+    plain.gradients = ()
+    assert plain._judge(by_heart) is None
+    monkeypatch.setenv("LABKIT_GRADING", "1")
+    graded = afresh(plain)
+    assert (graded._judge(by_heart) is None) == (f"{lab}.{name}" in SAME_WHEN_GRADED)
+    afresh(exercise).verify()
 
 
 def test_exercises_of_a_lab_have_different_names():
@@ -532,6 +561,8 @@ def test_unsound_arguments_are_refused():
         changed(mistakes=[Mistake("a", "")])
     with pytest.raises(ValueError, match="gradients: got"):
         changed(gradients=("z",))
+    with pytest.raises(ValueError, match="fixed: got"):
+        changed(fixed=("z",))
 
 
 # ------------------------------------------------------------------------------------------------------------ answers

@@ -241,6 +241,11 @@ def test_only_harmless_variables_reach_a_submission(graded, monkeypatch):
     assert earned(graded(submission(**SOLUTIONS | {"answer": look}))) == ALL
 
 
+def test_checks_know_that_they_grade(graded):
+    look = "import os\nfrom course.exercises.exercise import GRADING\nanswer = 42 if os.environ.get(GRADING) else 0"
+    assert earned(graded(submission(**SOLUTIONS | {"answer": look}))) == ALL
+
+
 def test_what_comes_after_the_time_for_the_whole_scores_nothing(lab, monkeypatch):
     ran = []
     clock = SimpleNamespace(monotonic=lambda: len(ran))

@@ -149,8 +149,7 @@ BREAKS = [
             "In place: learned minus",
             "Moved: random convolutions minus as",
             "Moved: random convolutions minus four",
-            "In place: lost without both minus",
-            "Moved: lost without both minus",
+            "In place: lost without hidden",
         ],
         edits={
             "7ca6c842": SHORT[1:],
@@ -190,5 +189,32 @@ BREAKS = [
             ],
         },
         until="e0ba546f",
+    ),
+    Break(
+        "the Gaussian before a stride blurs nothing",
+        [
+            "Blurred before the stride",
+            "Every fourth pixel, blurred before",
+            "Same answer: gain",
+            "In place: cost of a blur",
+        ],
+        edits={
+            "7ca6c842": SHORT,
+            "a1ea5003": ("blurred(fine, 1.0)", "fine"),
+            "a1ea5005": ("gaussian_kernel(0.85, 3)", "torch.ones(1, 1)"),
+            "a1ea5007": ("blurred(e[0], 2.0)[::4, ::4]", "e[0, ::4, ::4]"),
+        },
+        until="a1ea5009",
+    ),
+    Break(
+        "the stripes are wide enough for the stride, the control is blurred before it, layers of 5×5 see 3×3",
+        ["Every second pixel of fine", "Every fourth pixel, blurred after", "Behind 4 layers", "Behind 16 layers"],
+        edits={
+            "7ca6c842": SHORT,
+            "a1ea5003": ("(3 / 8, 1 / 8)", "(3 / 16, 1 / 8)"),
+            "a1ea5007": ("blurred(e[0, ::4, ::4], 0.5)", "blurred(e[0], 2.0)[::4, ::4]"),
+            "a1ea5009": ("32, 5, padding=2", "32, 3, padding=1"),
+        },
+        until="a1ea5009",
     ),
 ]

@@ -222,4 +222,41 @@ BREAKS = [
         },
         until="67ada56b",
     ),
+    Break(
+        "the maps are those of other units, tanh and ReLU change places, the batch's mean is always subtracted",
+        [
+            "Squared growth of the gradient",
+            "ReLU's angle map",
+            "Two inputs of cosine 0.99",
+            "Cosine of images before training, LayerNorm",
+            "Cosine of images before training, RMSNorm",
+            "LayerNorm minus plain",
+            "RMSNorm minus plain",
+            "RMSNorm, He: what",
+        ],
+        edits={
+            **UNTRAINED,
+            "745d8e5c": (FIVE, "seeds=[0]"),
+            "386b09d9": ("ADAM_RATES = [0.001, 0.01, 0.1, 0.3]", "ADAM_RATES = [0.001]"),
+            "a1c0de01": [
+                ("(angle_map(torch.relu, cosine) - begin) / (1 - begin)", "angle_map(torch.relu, cosine)"),
+                ("(partial(angle_map, torch.relu), 0.0)", "(partial(angle_map, torch.tanh), 0.0)"),
+                ("size=5 / 3 * after_tanh(5 / 3)", "size=0.1"),
+            ],
+            "a1c0de03": ("cosines(s, a, depth", 'cosines(s, {"tanh": "relu", "relu": "tanh"}[a], depth'),
+            "a1c0de04": [("mean_over = None", "mean_over = -2"), ("mean_over = -1", "mean_over = -2")],
+        },
+        until="a1c0de06",
+    ),
+    Break(
+        "batch normalization subtracts no mean",
+        ["Cosine of images before training, batch", "LayerNorm minus batch", "RMSNorm minus batch"],
+        edits={
+            **QUICKLY,
+            "745d8e5c": (FIVE, "seeds=[0]"),
+            "386b09d9": ("ADAM_RATES = [0.001, 0.01, 0.1, 0.3]", "ADAM_RATES = [0.001]"),
+            "b02c0004": ("self.gamma[layer] * (x - mean) / (variance", "self.gamma[layer] * x / (variance"),
+        },
+        until="a1c0de06",
+    ),
 ]

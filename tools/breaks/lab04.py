@@ -67,6 +67,13 @@ def strong_normalization(original):
 
 ONE_SEED = ("SEEDS = [0, 1, 2]", "SEEDS = [0]")  # enough for what breaks in every network
 SHORT = [("EPOCHS = 5", "EPOCHS = 2"), ONE_SEED]
+NO_LECTURE = ("for kind in (networks.SignatureNet, without_dropout):", "for kind in ():")  # it takes its time
+QUICK = {
+    "bcaaa9c9": ONE_SEED,
+    "02e9596c": NO_LECTURE,
+    "2c3492a1": ('{"softmax": Softmax, **LOSSES}.items()', "{}.items()"),
+    "f2910a9a": ('add_row("poses, 7', 'raise ValueError("not here")\nadd_row("poses, 7'),
+}  # for breaks of the last section, which does without the lecture's network and the rows of the comparison
 TRIPLETS = "labkit.losses.triplet.TripletLoss.forward"
 
 BREAKS = [
@@ -114,7 +121,7 @@ BREAKS = [
             "plain distances: sm",
         ],
         replaces={TRIPLETS: easiest_positive},
-        edits={"bcaaa9c9": ONE_SEED},
+        edits={"bcaaa9c9": ONE_SEED, "02e9596c": NO_LECTURE},
         until="a04c1e12",
     ),
     Break(
@@ -148,8 +155,9 @@ BREAKS = [
         replaces={TRIPLETS: always_batch_hard},
         edits={
             "bcaaa9c9": ONE_SEED,
+            "02e9596c": NO_LECTURE,
             "bb6b8db6": [
-                ('("hard", True, 0.001, 200)', '("hard", True, 0.01, 200)'),
+                ('("hard", True, 0.001, 150)', '("hard", True, 0.01, 150)'),
                 ('("hard", False,', '("hard", True,'),
             ],
         },
@@ -229,5 +237,35 @@ BREAKS = [
                 "lambda seen, seed: lambda x: torch.randn(len(x), 2)",
             ),
         },
+    ),
+    Break(
+        "the temperatures change places",
+        ["Temperature 0."],
+        edits={**QUICK, "e0a1c304": ("for temperature in (0.01, 0.1)", "for temperature in (0.1, 0.01)")},
+        until="e0a1c304",
+    ),
+    Break(
+        "SupCon compares an image with itself, all values are the first one, pixels and random weights are noise",
+        [
+            "SupCon, ours",
+            "MAP@R that the value",
+            "The smaller cost",
+            "Pixels minus the better",
+            "Random weights: recall",
+        ],
+        edits={
+            **QUICK,
+            "bb6b8db6": ("in collapse.items()", "in {}.items()"),
+            "e0a1c302": (".masked_fill(itself, -torch.inf)", ""),
+            "e0a1c306": [
+                ("loss(v), seed", "loss(values[0]), seed"),
+                ("maps(pixels)", "maps(lambda g: torch.randn(len(g), 2))"),
+            ],
+            "e0a1c307": [
+                ("chosen = {", "on_digits = claim\nchosen = {"),
+                ("training.embed(untrained, g)", "torch.randn(len(g), 2)"),
+            ],
+        },
+        until="e0a1c307",
     ),
 ]

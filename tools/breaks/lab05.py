@@ -69,9 +69,13 @@ BREAKS = [
             "Three times the steps, pull to centers minus pull to zero: mean S_W/S_B",
             "Unseen classes, pull to centers minus softmax alone",
             "Unseen classes, pull to zero minus softmax alone",
+            "Collapse",
+            "Plane",
+            "Unseen classes, pull to centers: change",
+            "Unseen classes, pull to zero: change",
         ],
         edits=FEW | {"9b6d050e": ("self.weight * pull", "0 * pull")},
-        until="d6c99b4c",
+        until="5e0c0a07",
     ),
     Break(
         "the control is not pulled",
@@ -85,17 +89,21 @@ BREAKS = [
         until="d6c99b4c",
     ),
     Break(
+        "the pull to zero is one to the class centers too, and the test images are the training images",
+        ["Collapse, NC2", "Collapse, pull to centers: NC1 of test", "Collapse, pull to zero: NC1 of test"],
+        edits=FEW
+        | {
+            "58250bd6": ("Setting(w, move=not_at_all)", "Setting(w)"),
+            "5e0c0a03": ("(x_test, y_test)", "(x, y)"),
+        },
+        until="5e0c0a07",
+    ),
+    Break(
         "all centers stay at 0",
         [f"Pull to centers, {CHOSEN}: S_W/S_B divided", "Pull to centers, λ of 0.01, 0.1 and 1"],
         edits={PARAMETERS: ("SEEDS = [0, 1, 2, 3, 4, 5, 6, 7]", "SEEDS = [0, 1, 2, 3]"), WEN: SHORT}
         | {"58250bd6": ("Setting(w) for w", "Setting(w, move=not_at_all) for w")},
         until="a05c1e18",
-    ),
-    Break(
-        "the class means always come from the scored test images",
-        ["Class means from the scored images"],
-        edits=FEW | {"be3d1f73": ("reference=(x, y)):", "reference=(x_test, y_test)):")},
-        until="a05c1e06",
     ),
     Break(
         "the radius is ignored, and softmax is never off",
@@ -105,12 +113,6 @@ BREAKS = [
             "3488a950": ("(distance - radius[:, None])", "(distance - 0 * radius[:, None])"),
             "426e4c9b": ("softmax=0.0", "softmax=1.0"),
         },
-        until="17cdeb99",
-    ),
-    Break(
-        "without a radius there is no pull either",
-        ["λ = 0.1: closest"],
-        edits=FEW | {"426e4c9b": ("Setting(0.1, r)", "Setting(0.1 * (r > 0), r)")},
         until="17cdeb99",
     ),
     Break(

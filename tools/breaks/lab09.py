@@ -107,7 +107,8 @@ BREAKS = [
             "Distance with the wide hill over",
             "A hill twice as wide",
             "Distance, wide hill minus rate",
-            "Disagreement",
+            "Disagreement with",
+            "Disagreement, wide",
             "Distance when the hill went",
             "Length of the weight vector",
         ],
@@ -165,28 +166,23 @@ BREAKS = [
         until="545b2b5f",
     ),
     Break(
-        "units are neither shuffled nor put in order, and one half of the rescaling is missing",
-        ["Distance by each move", "Change of any score", "Barrier after ordering"],
+        "units are not shuffled, and one half of the rescaling is missing",
+        ["Distance by each move", "Change of any score"],
         edits={
-            PARAMETERS: ONE_SEED,
+            PARAMETERS: NO_WALKS,
             "d7da0e0f": (
                 "torch.randperm(64, generator=torch.Generator().manual_seed(0))",
                 "torch.arange(64)",
             ),
             "567200e7": ("    twin[3].weight /= 10\n", ""),
-            "d9c00004": ("_, order = linear_sum", "order, _ = linear_sum"),
         },
-        until="d9c00004",
+        until="567200e7",
     ),
     Break(
-        "both connected networks have one start; walks of any settings are the same, and of other lengths",
-        ["Barrier between two fully", "Walk with"],
+        "walks of any settings are the same, and of other lengths",
+        ["Walk with"],
         edits={
             PARAMETERS: [ONE_SEED, *ONLY_RECORDS[3:]],
-            "d9c00004": [
-                ('make_network("mlp", seed + 100)', 'make_network("mlp", seed)'),
-                ("(two, seed + 100)", "(two, seed)"),
-            ],
             "4abde192": [
                 ('"lr": lr, "l2": l2,', '"lr": 0.01, "l2": 1e-3,'),
                 ("round(120 / max(1, len(train) // batch_size))", "40"),
@@ -210,6 +206,36 @@ BREAKS = [
             "bd0c7d83": ("hill_of(BEND,", "hill_of(0.0,"),
         },
         until="aa4d3e6c",
+    ),
+    Break(
+        "restarts and hills are independent starts; matched and shuffled units are exchanged",
+        [
+            "Barrier after ordering",
+            "Barrier with shuffled",
+            "Barrier between first",
+            "Units that matching",
+            "Disagreement of members",
+            "Gain by averaging",
+            "Accuracy, averaged",
+        ],
+        edits={
+            PARAMETERS: ONE_RATE,
+            "bd0c7d83": (
+                "train_members(method,",
+                'train_members({"restarts and hills": "independent starts"}.get(method, method),',
+            ),
+            "c09a0002": [
+                ("[matching(first, other)", "[SHUFFLED.numpy()"),
+                ("deepcopy(others[-1]))", "deepcopy(others[-1]), matching(first, others[-1]))"),
+            ],
+        },
+        until="c09a0007",
+    ),
+    Break(
+        "matching leaves every unit where it is",
+        ["Barrier after ordering", "Accuracy of averaged"],
+        edits={PARAMETERS: ONE_RATE, "c09a0002": ("[matching(first, other)", "[torch.arange(64).numpy()")},
+        until="c09a0007",
     ),
     Break(
         "costs are not equal: what has no snapshots gets a twentieth; and the hills are far too wide and high",

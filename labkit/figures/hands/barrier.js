@@ -55,7 +55,8 @@ function render({ model, el }) {
     const [p, q] = [h.get("p"), h.get("q")], [height, up, down] = loss(p, q);
     const fine = Array.from({ length: 201 }, (_, k) => k / 200);
     // Steps of shade, as height lines; a loss of 0 stays white.
-    left.heat(106, 106, (x, y) => 0.8 * (Math.ceil(high(x, y) / HIGHEST * 18) / 18) ** 0.6, h.colors.orange);
+    left.heat(106, 106, (x, y) => 0.8 * (Math.ceil(high(x, y) / HIGHEST * 18) / 18) ** 0.6, h.colors.orange,
+      { of: ["loss", "overlap", "positive_weight", "negative_weight"].map(h.get) });
     if (isStandard()) left.line([[0, 0.2], [0.8, 1]], h.colors.green, { width: 3 });
     else left.line([[0, 0.5], [cN(), 0.5], [cN(), 1]], h.colors.green, { width: 3 });
     left.line([[0, q], [1, q]], h.colors.blue, { width: 1.5 });

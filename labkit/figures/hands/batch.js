@@ -86,7 +86,7 @@ function render({ model, el }) {
       left.text(...at, "ABC"[labels[i]], h.colors.ink, { dx: 15, dy: -11 });
     });
     left.axes();
-    right.heat(120, 120, (dp, dn) => 0.75 * clamp((dp - dn + margin) / 3, 0, 1), h.colors.orange);
+    right.heat(120, 120, (dp, dn) => 0.75 * clamp((dp - dn + margin) / 3, 0, 1), h.colors.orange, { of: [margin] });
     right.line([[0, 0], [FAR, FAR]], h.colors.ink, { width: 1.5 });
     right.line([[0, margin], [FAR, FAR + margin]], h.colors.ink, { width: 1.5, dash: [6, 5] });
     const used = new Set(chosen.map(String)), { ink, paper, soft } = h.colors;

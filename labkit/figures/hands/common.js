@@ -86,18 +86,26 @@ class Plane {
     const c = this.hand.context;
     c.save(); c.beginPath(); c.rect(this.left, this.top, this.width, this.height); c.clip(); draw(c); c.restore();
   }
-  /** Color the plane by at(x, y), from 0 (nothing) to 1 (the full color), in columns × rows cells. */
-  heat(columns, rows, at, color, smooth = true) {
-    const sheet = new OffscreenCanvas(columns, rows), c = sheet.getContext("2d"), picture = c.createImageData(columns, rows);
-    const [r, g, b] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16));
-    for (let j = 0, k = 0; j < rows; j++) for (let i = 0; i < columns; i++, k += 4) {
-      const x = this.x[0] + (i + 0.5) / columns * (this.x[1] - this.x[0]);
-      const y = this.y[1] - (j + 0.5) / rows * (this.y[1] - this.y[0]);
-      picture.data.set([r, g, b, 255 * clamp(at(x, y), 0, 1)], k);
+  /**
+   * Color the plane by at(x, y), from 0 (nothing) to 1 (the full color), in columns × rows cells.
+   * `of` lists all that `at` depends on: then it is computed anew only when one of them has changed.
+   */
+  heat(columns, rows, at, color, { smooth = true, of = null } = {}) {
+    const key = of && JSON.stringify([of, columns, rows, color, this.x, this.y]);
+    if (key === null || key !== this.heated) {
+      const picture = new ImageData(columns, rows), [r, g, b] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16));
+      for (let j = 0, k = 0; j < rows; j++) for (let i = 0; i < columns; i++) {
+        const x = this.x[0] + (i + 0.5) / columns * (this.x[1] - this.x[0]);
+        const y = this.y[1] - (j + 0.5) / rows * (this.y[1] - this.y[0]);
+        picture.data[k++] = r; picture.data[k++] = g; picture.data[k++] = b;
+        picture.data[k++] = 255 * clamp(at(x, y), 0, 1);
+      }
+      this.sheet = new OffscreenCanvas(columns, rows);
+      this.sheet.getContext("2d").putImageData(picture, 0, 0);
+      this.heated = key;
     }
-    c.putImageData(picture, 0, 0);
     this.hand.context.imageSmoothingEnabled = smooth;
-    this.hand.context.drawImage(sheet, this.left, this.top, this.width, this.height);
+    this.hand.context.drawImage(this.sheet, this.left, this.top, this.width, this.height);
   }
   line(points, color, { width = 2, dash = [] } = {}) {
     this.clipped((c) => {

@@ -44,7 +44,8 @@ function render({ model, el }) {
     const strength = (x, y) => Math.hypot(...force(x, y));
     // The strongest pull of each loss is in the lower right corner.
     const strongest = Math.max(strength(HIGH, LOW), 1e-12);
-    plane.heat(CELLS, CELLS, (x, y) => 0.7 * strength(x, y) / strongest, h.colors.orange);
+    plane.heat(CELLS, CELLS, (x, y) => 0.7 * strength(x, y) / strongest, h.colors.orange,
+      { of: ["loss", "margin", "gamma"].map(h.get) });
     const longest = 0.9 * (HIGH - LOW) / ARROWS / strongest;
     for (let i = 0; i < ARROWS; i++) for (let j = 0; j < ARROWS; j++) {
       const [x, y] = [middle(i, ARROWS), middle(j, ARROWS)], [down, up] = force(x, y);

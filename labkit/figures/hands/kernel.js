@@ -106,7 +106,7 @@ function render({ model, el }) {
   };
   const gray = (plane, values, low, high) => {
     c.fillStyle = "#000000"; c.fillRect(plane.left, plane.top, plane.width, plane.height);
-    plane.heat(plane.x[1], plane.y[1], (x, y) => (values[Math.floor(plane.y[1] - y)][Math.floor(x)] - low) / (high - low), "#ffffff", false);
+    plane.heat(plane.x[1], plane.y[1], (x, y) => (values[Math.floor(plane.y[1] - y)][Math.floor(x)] - low) / (high - low), "#ffffff", { smooth: false });
   };
   const numbers = (plane, values) => {
     const cell = plane.width / plane.x[1], strongest = Math.max(1e-12, ...values.flat().map(Math.abs));

@@ -66,7 +66,7 @@ function render({ model, el }) {
     const [rate, momentum, kappa] = ["rate", "momentum", "kappa"].map(h.get), { colors } = h;
     const edge = (at) => Array.from({ length: 201 }, (_, k) => k / 200).map((a) => [Math.log10(at(a)), a]);
     // The greener, the less of the distance a step leaves.
-    plane.heat(170, 165, (x, y) => { const c = contraction(10 ** x, y); return c >= 1 ? 0 : 0.65 * (1 - c) ** 0.45; }, colors.green);
+    plane.heat(170, 165, (x, y) => { const c = contraction(10 ** x, y); return c >= 1 ? 0 : 0.65 * (1 - c) ** 0.45; }, colors.green, { of: [] });
     plane.line(edge((a) => 2 * (1 + a)), colors.red, { width: 3 });
     plane.line(edge((a) => Math.max((1 - Math.sqrt(a)) ** 2, 1e-9)), colors.blue);
     plane.line(edge((a) => (1 + Math.sqrt(a)) ** 2), colors.soft, { width: 1.5, dash: [6, 4] });
@@ -81,7 +81,7 @@ function render({ model, el }) {
     plane.dot(steep, momentum, colors.ink, { shape: "square", size: 7 });
     plane.axes();
     const path = roll(rate, momentum, kappa, h.get("steps")), away = path.map((at) => Math.hypot(...at));
-    bowl.heat(120, 70, (x, y) => 0.5 * Math.ceil(12 * ((x * x + kappa * y * y) / (4 + 2.25 * kappa)) ** 0.25) / 12, colors.soft);
+    bowl.heat(120, 70, (x, y) => 0.5 * Math.ceil(12 * ((x * x + kappa * y * y) / (4 + 2.25 * kappa)) ** 0.25) / 12, colors.soft, { of: [kappa] });
     bowl.line(path, colors.red, { width: 1.5 });
     bowl.clipped(() => path.forEach((at) => bowl.dot(...at, colors.red, { size: 2, edge: colors.red })));
     bowl.dot(0, 0, colors.orange, { shape: "diamond", size: 7, edge: colors.ink });

@@ -94,7 +94,7 @@ function render({ model, el }) {
     fit();
     const { height, minima } = surface(), lowest = Math.min(...minima.map((at) => height(...at)));
     const corners = left.x.flatMap((x) => left.y.map((y) => height(x, y) - lowest)), most = Math.max(...corners);
-    left.heat(160, 120, (x, y) => 0.5 * Math.ceil(14 * ((height(x, y) - lowest) / most) ** 0.25) / 14, h.colors.soft);
+    left.heat(160, 120, (x, y) => 0.5 * Math.ceil(14 * ((height(x, y) - lowest) / most) ** 0.25) / 14, h.colors.soft, { of: [h.get("surface")] });
     const said = [];
     for (const [name, [color, dash]] of Object.entries(LOOKS)) {
       if (!h.get("shown")[name]) continue;

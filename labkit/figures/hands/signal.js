@@ -123,7 +123,7 @@ function render({ model, el }) {
     sizes.line(curve(forward), h.colors.blue, { width: 3 });
     spread.y = [-reach, reach];
     const part = (k, y) => (counts[k] ? counts[k][clamp(Math.floor((y + reach) / (2 * reach) * BARS), 0, BARS - 1)] / highest[k] : 0);
-    spread.heat(DEEPEST + 1, BARS, (x, y) => part(Math.round(x), y), h.colors.blue, false);
+    spread.heat(DEEPEST + 1, BARS, (x, y) => part(Math.round(x), y), h.colors.blue, { smooth: false });
     for (const plane of [sizes, spread]) {
       plane.line([[depth, plane.y[0]], [depth, plane.y[1]]], h.colors.ink, { width: 1.5, dash: [2, 3] });
       plane.line([[at, plane.y[0]], [at, plane.y[1]]], h.colors.orange, { width: 2 });
@@ -140,8 +140,8 @@ function render({ model, el }) {
     });
     const largest = Math.max(...outputs[at].map(Math.abs), 1e-300);
     const output = (x, y) => outputs[at][(Math.round(x) - 1) * INPUTS + INPUTS - Math.round(y)] / largest;
-    rows.heat(UNITS, INPUTS, (x, y) => output(x, y), h.colors.blue, false);
-    rows.heat(UNITS, INPUTS, (x, y) => -output(x, y), h.colors.red, false);
+    rows.heat(UNITS, INPUTS, (x, y) => output(x, y), h.colors.blue, { smooth: false });
+    rows.heat(UNITS, INPUTS, (x, y) => -output(x, y), h.colors.red, { smooth: false });
     rows.title = `${INPUTS} inputs, mean cosine ${words(alike(outputs[at]))}`;
     [sizes, spread, bars, rows].forEach((plane) => plane.axes(4));
     h.say(`${h.get("activation")}, gain ${words(h.get("gain"))}: after ${depth} layers the signal is × ${power(forward[depth])}, back at the inputs the gradient is × ${power(backward[0])}. Layer ${at}: size ${power(forward[at])}, std ${power(deviation(outputs[at]))}, mean cosine of the ${INPUTS} inputs ${words(alike(outputs[at]))}.`);
