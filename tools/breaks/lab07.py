@@ -198,12 +198,28 @@ BREAKS = [
                 ),
             ],
         },
-        until="n07un001",
+        until="n07cl002",
     ),
     Break(
         "tuned circle loss without weights is not trained",
         ["Tuned, no weights minus circle: steps", "Spread of the hardest pairs, minus circle loss's: no weights, test"],
         edits=SHORT | {"n07we001": TUNED, "n07we002": standing_still("circle, no weights")},
+        until="n07cl002",
+    ),
+    Break(
+        "AM-softmax is not trained, SupCon has one temperature, and its denominator has no positives",
+        [
+            "SupCon: gradients",
+            "Spread of the hardest pairs, minus circle loss's: AM-softmax",
+            "Spread of SupCon's",
+        ],
+        edits=SHORT
+        | {
+            "n07we001": TUNED,
+            "f0707a01": ("torch.cat([s_p, s_n], 2)", "s_n"),
+            "f0707a02": ("STEPS, rate[name],", 'STEPS, rate[name] * (1e-6 if name == "AM-softmax" else 1),'),
+            "n07cl002": ("[0.1, 0.4]", "[0.1, 0.1]"),
+        },
         until="n07cl002",
     ),
     Break(
