@@ -232,6 +232,7 @@ BREAKS = [
             "Cosine of images before training, RMSNorm",
             "LayerNorm minus plain",
             "RMSNorm minus plain",
+            "RMSNorm minus batch",
             "RMSNorm, He: what",
         ],
         edits={
@@ -250,7 +251,7 @@ BREAKS = [
     ),
     Break(
         "batch normalization subtracts no mean",
-        ["Cosine of images before training, batch", "LayerNorm minus batch", "RMSNorm minus batch"],
+        ["Cosine of images before training, batch", "LayerNorm minus batch"],
         edits={
             **QUICKLY,
             "745d8e5c": (FIVE, "seeds=[0]"),
