@@ -380,6 +380,16 @@ def test_every_hand_answers_on_a_slide_and_axe_finds_nothing_serious(deck):
     assert page.problems == []
 
 
+@pytest.mark.parametrize("hindered", ["", "slides.look = () => {};"])
+def test_slides_that_the_slideshow_missed_come_all_the_same(deck, hindered):
+    page, _ = deck
+    gone = "for (const c of slides.notebook.widgets) c.removeClass('jp-deck-mod-visible')"
+    page.evaluate(f"() => {{ slides.fitted = null; slides.first = true; {hindered} {gone}; slides.show(); }}")
+    page.wait_for_function(SHOWN)
+    assert page.evaluate("slides.first ?? false") == (not hindered), "looked at again, or started anew"
+    assert page.evaluate("slides.notebook.activeCell.hasClass('jp-deck-mod-visible')")
+
+
 def test_escape_leaves_the_slides_and_the_notebook_is_as_ever(deck):
     page, _ = deck
     page.evaluate("slides.go(slides.steps[0])")
@@ -393,15 +403,15 @@ def test_escape_leaves_the_slides_and_the_notebook_is_as_ever(deck):
 @pytest.mark.parametrize("size", SIZES if os.environ.get("LABKIT_SLIDES") == "all" else SIZES[:1])
 def test_a_picture_and_its_sentence_never_leave_the_screen_in_any_lab(chromium, tmp_path, size):
     faults = {}
-    with all_labs(chromium, tmp_path) as (page, open_lab):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
+    with all_labs(chromium, tmp_path) as open_lab:
         for lab in labs():
-            open_lab(lab)
-            steps = page.evaluate(WALK)
-            assert len(steps) > 40
-            if found := misfits(steps):
-                faults[lab.stem] = found
-        assert [problem for problem in page.problems if problem.startswith("request")] == []
+            with open_lab(lab) as page:
+                page.set_viewport_size({"width": size[0], "height": size[1]})
+                steps = page.evaluate(WALK)
+                assert len(steps) > 40
+                if found := misfits(steps):
+                    faults[lab.stem] = found
+                assert [problem for problem in page.problems if problem.startswith("request")] == []
     assert faults == {}
 
 

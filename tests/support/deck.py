@@ -26,12 +26,6 @@ SHOWN = (
     "document.body.dataset.jpDeckMode === 'presenting' && window.slides?.fitted"
     " && slides.notebook.widgets.length > 1 && slides.notebook.widgets.length === slides.notebook.model.cells.length"
 )
-SWITCH = """async path => {
-    const old = window.jupyterapp.shell.currentWidget;
-    await window.jupyterapp.commands.execute('docmanager:open', {path});
-    await old.sessionContext.shutdown();
-    old.close();
-}"""
 # Step through the whole deck: how far anything reaches over the screen's edge, and which pictures and texts are seen.
 WALK = """async () => {
     const steps = [];
@@ -70,21 +64,20 @@ def hands_notebook(path, first=()):
 
 @contextmanager
 def all_labs(chromium, folder):
-    """A page, and a function that opens a lab in it as slides; one server has them all, each a copy."""
+    """A function that opens a lab as slides, in a page of its own as the speaker does; one server has them all."""
     for name in ("server", "tmp"):
         (folder / name).mkdir()
     with Server("present", labs()[0], folder / "server", temporary=folder / "tmp") as server:
         (home,) = (folder / "tmp").glob("labkit-*")
         for lab in labs()[1:]:
             presenting.write_slides(lab, home)
-        with guarded_page(chromium, *SIZES[0]) as page:
 
-            def open_lab(lab):
-                if page.url == "about:blank":
-                    page.goto(f"{server.url}/lab/tree/{lab.name}?token={server.token}")
-                    page.wait_for_function(OPENED)
-                else:  # within the same page, which is quicker; what was open is closed
-                    page.evaluate(SWITCH, lab.name)
+        @contextmanager
+        def open_lab(lab):
+            with guarded_page(chromium, *SIZES[0]) as page:
+                page.goto(f"{server.url}/lab/tree/{lab.name}?token={server.token}&reset")
+                page.wait_for_function(OPENED)
                 page.wait_for_function(SHOWN + f" && slides.panel.context.path === '{lab.name}'")
+                yield page
 
-            yield page, open_lab
+        yield open_lab

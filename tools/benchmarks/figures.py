@@ -8,6 +8,7 @@ has painted the frame that was drawn for it: in a page without a kernel, in Jupy
 measured from the start of the page, or of the cell, to the first frame. Beside them, one figure with a slider.
 """
 
+import itertools
 import os
 import statistics
 import sys
@@ -147,10 +148,9 @@ def slides(sizes=SIZES) -> list[dict]:
     """A row for each lab and size: steps, how many leave the screen, and how small the type gets."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, launched_chromium(find_chromium()) as chromium:
-        with all_labs(chromium, Path(folder)) as (page, open_lab):
-            for lab in labs():
-                open_lab(lab)
-                for width, height in sizes:
+        with all_labs(chromium, Path(folder)) as open_lab:
+            for lab, (width, height) in itertools.product(labs(), sizes):
+                with open_lab(lab) as page:
                     page.set_viewport_size({"width": width, "height": height})
                     page.wait_for_function(f"slides.fitted?.startsWith('{width},{height}')")
                     steps = page.evaluate(WALK)

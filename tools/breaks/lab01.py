@@ -207,11 +207,18 @@ BREAKS = [
         until="a1ea5009",
     ),
     Break(
-        "the stripes are wide enough for the stride, the control is blurred before it, layers of 5×5 see 3×3",
-        ["Every second pixel of fine", "Every fourth pixel, blurred after", "Behind 4 layers", "Behind 16 layers"],
+        "the stripes are wide enough, the control is blurred before the stride, nothing is pooled, layers see 3×3",
+        [
+            "Every second pixel of fine",
+            "Every fourth pixel, blurred after",
+            "Max pooling minus",
+            "Behind 4 layers",
+            "Behind 16 layers",
+        ],
         edits={
             "7ca6c842": SHORT,
             "a1ea5003": ("(3 / 8, 1 / 8)", "(3 / 16, 1 / 8)"),
+            "a1ea5005": ("[robustness(scores) for scores, _ in lenets]", 'runs["bare stride"]'),
             "a1ea5007": ("blurred(e[0, ::4, ::4], 0.5)", "blurred(e[0], 2.0)[::4, ::4]"),
             "a1ea5009": ("32, 5, padding=2", "32, 3, padding=1"),
         },

@@ -27,7 +27,7 @@ def only_std(original):
 ONE_SEED = ("SEEDS = [0, 1, 2]", "SEEDS = [0]")  # enough for what breaks in every network
 QUICKLY = {  # long runs that a break further down does not need
     "326a204f": ONE_SEED,
-    "e9c22945": ("RATES = [0.002, 0.01, 0.05, 0.25]", "RATES = [0.01]"),
+    "e9c22945": ("RATES = [0.002, 0.012, 0.07, 0.4]", "RATES = [0.012]"),
     "b02c0007": ("steps=200", "steps=2"),
 }
 UNTRAINED = {**QUICKLY, "b02c0005": ("steps=STEPS", "steps=2")}  # of all networks but the embedding ones
@@ -128,7 +128,7 @@ BREAKS = [
                     "return super().hidden(layer, x) if layer < 0 else x",
                 ),
             ],
-            "e9c22945": ("RATES = [0.002, 0.01, 0.05, 0.25]", "RATES = [0.01, 0.05]"),
+            "e9c22945": ("RATES = [0.002, 0.012, 0.07, 0.4]", "RATES = [0.012, 0.07]"),
             "b02c0007": ("steps=200", "steps=2"),
             "745d8e5c": (FIVE, "seeds=[0]"),
         },
@@ -145,9 +145,9 @@ BREAKS = [
         edits={
             "326a204f": ONE_SEED,
             "2dfea7f8": ("weight.mul_(factor)", "weight.mul_(1.0)"),
-            "e9c22945": ("RATES = [0.002, 0.01, 0.05, 0.25]", "RATES = [0.01]"),
+            "e9c22945": ("RATES = [0.002, 0.012, 0.07, 0.4]", "RATES = [0.012]"),
             "b02c0007": [
-                ("networks.weights[0].mul_(factor)", "networks.weights[0].mul_(min(factor, 1.0))"),
+                ("networks.weights[0].mul_(factor)", "networks.weights[0].mul_(factor.clamp(max=1.0))"),
                 (
                     "networks.start = networks.weights[0].detach().clone()",
                     "networks.start = networks.weights[0].detach().clone()\n"
@@ -173,11 +173,11 @@ BREAKS = [
         edits={
             **QUICKLY,
             "e9c22945": [
-                ("RATES = [0.002, 0.01, 0.05, 0.25]", "RATES = [0.01]"),
-                ("partial(make, factor=factor), RATES)", "partial(make, factor=factor), RATES, steps=2)"),
+                ("RATES = [0.002, 0.012, 0.07, 0.4]", "RATES = [0.012]"),
+                ("at_own_rate(make, FACTORS, RATES)", "at_own_rate(make, FACTORS, RATES, steps=2)"),
             ],
             "6efbbfa6": ("x = x + self.dose *", "x = x + 4 * self.dose *"),
-            "745d8e5c": [(FIVE, "seeds=[0]"), ('"plain": (Plain, 0.0)', '"plain": (Normalized, 0.0)')],
+            "745d8e5c": [(FIVE, "seeds=[0]"), ("partial(watched, kind=Plain)", "watched")],
             "bb52536c": ("partial(nn.BatchNorm1d, width)", "nn.Identity"),
         },
         until="bb52536c",
@@ -232,6 +232,7 @@ BREAKS = [
             "Cosine of images before training, RMSNorm",
             "LayerNorm minus plain",
             "RMSNorm minus plain",
+            "RMSNorm minus batch",
             "RMSNorm, He: what",
         ],
         edits={
@@ -250,7 +251,7 @@ BREAKS = [
     ),
     Break(
         "batch normalization subtracts no mean",
-        ["Cosine of images before training, batch", "LayerNorm minus batch", "RMSNorm minus batch"],
+        ["Cosine of images before training, batch", "LayerNorm minus batch"],
         edits={
             **QUICKLY,
             "745d8e5c": (FIVE, "seeds=[0]"),

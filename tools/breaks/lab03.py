@@ -345,6 +345,7 @@ BREAKS = [
                 ("scale=10, steps=600", "scale=10, steps=1"),
             ],
             "e5d9e002": [("start=0.3", "start=1.0"), ("partial(SGD, lr=lr)", "partial(SGD, lr=0.005)")],
+            "e5d9e006": ("warm, found = watched(0.4, 120, start=1.0", "warm, found = watched(0.4, 120, start=0.1"),
             "e5d9e008": ("if step > 200", "if step == 1"),
         },
         until="e5d9e008",

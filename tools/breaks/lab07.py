@@ -181,7 +181,6 @@ BREAKS = [
         [
             "MAP@R that tuned circle loss leads by",
             "Tuned, recall@1 at the end",
-            "Spread of the hardest pairs, minus circle loss's: no weights, training",
             "Spread of the hardest pairs, minus circle loss's: triplet",
             "Unseen digits",
         ],
@@ -210,6 +209,7 @@ BREAKS = [
         "AM-softmax is not trained, SupCon has one temperature, and its denominator has no positives",
         [
             "SupCon: gradients",
+            "Spread of the hardest training pairs, triplet minus",
             "Spread of the hardest pairs, minus circle loss's: AM-softmax",
             "Spread of SupCon's",
         ],
@@ -251,7 +251,7 @@ BREAKS = [
             ],
             "n07ma001": ("away < 2 * m**2", "away > 2 * m**2"),
             "961ba43d": (
-                "torch.tensor(UMAP(n_epochs=200, random_state=0).fit_transform(space.numpy()))",
+                "torch.tensor(plane.fit_transform(space.numpy()))",
                 "torch.randn(len(space), 2)",
             ),
         },
@@ -276,7 +276,7 @@ BREAKS = [
             ),
             "a71ce725": ('"circle, γ = 80": circle_losses', '"circle, γ = 80": lambda e, m: circle_losses(e, 2 * m)'),
             "961ba43d": (
-                "torch.tensor(UMAP(n_epochs=200, random_state=0).fit_transform(space.numpy()))",
+                "torch.tensor(plane.fit_transform(space.numpy()))",
                 "torch.randn(len(space), 2)",
             ),
             "11e12a2d": ("for points in (spaces[name], plane)", "for points in (plane, plane)"),

@@ -14,15 +14,6 @@ def at_rest(original):
     return minimize
 
 
-def without_root(original):
-    """A PEDCC loss that ignores its root."""
-
-    def start(self, *arguments, root=1, **keywords):
-        original(self, *arguments, **keywords)
-
-    return start
-
-
 def all_alike(original):
     """A record in which every row is cross-entropy."""
 
@@ -55,25 +46,22 @@ OPENING = {**PLACES, "f479b5f3": ("(per_seed(one), x, y,", "(per_seed(one), x[:6
 GALLERY = {"c9fb6701": ("(per_seed(LOSSES[name]), x, y,", "(per_seed(LOSSES[name]), x[:64], y[:64],")}
 PLANE = {
     "pedcc-plane": [
-        ("train(make, x, y, dim=2, lr=lr)", "train(make, x[:64], y[:64], dim=2, lr=lr)"),
-        ("train(make, x, y, dim=2, lr=lr_long", "train(make, x[:64], y[:64], dim=2, lr=lr_long"),
+        ("x, y, dim=2, lr=0.01)", "x[:64], y[:64], dim=2, lr=0.01)"),
+        ("x, y, lr=0.03,", "x[:64], y[:64], lr=0.03,"),
+        ("judged, x, y, lr=lr,", "judged, x[:64], y[:64], lr=lr,"),
     ]
 }
 TABLE = {
     "4ddbf716": [
-        ("train(per_seed(one), x, y)", "train(per_seed(one), x[:64], y[:64])"),
-        ("train(make, x, y)", "train(make, x[:64], y[:64])"),
+        ("(LOSSES[name]), x, y)", "(LOSSES[name]), x[:64], y[:64])"),
+        ("with_distance, x, y)", "with_distance, x[:64], y[:64])"),
     ]
 }
 TURNING = {"pedcc-turn": ("train(lambda *_: loss, x, y,", "train(lambda *_: loss, x[:64], y[:64],")}
-LOSS = {"38f2afa7": ("[0], x, y, lr=0.02)", "[0], x[:64], y[:64], lr=0.02)")}
+LOSS = {"38f2afa7": ("angular_loss, x, y,", "angular_loss, x[:64], y[:64],")}
 CODERS = {"489cc44f": ("EPOCHS * (len(x) // BATCH)", "2")}
-PARTS = {"b4559588": ("x[kept], y[kept]", "x[kept][:64], y[kept][:64]")}
-FEW = (  # the rows of the table that claims of compactness and of the root name
-    "train(per_seed(one), x, y)",
-    "train(per_seed(one), *((x, y) if name in ['softmax', 'AM-Softmax', 'PEDCC, n = 1', 'PEDCC, n = 3']"
-    " else (x[:64], y[:64])))",
-)
+PARTS = {"b4559588": ("few = x[kept], y[kept]", "few = x[kept][:64], y[kept][:64]")}
+FEW = ('("softmax", "A-Softmax", "ArcFace")', '("softmax",)')  # claims of the table name no other rows that are learned
 
 BREAKS = [
     Break(
@@ -116,7 +104,7 @@ BREAKS = [
         until="4237d83a",
     ),
     Break(
-        "given rows lie anywhere, all others are even and stay, and center loss is not trained",
+        "given rows lie anywhere, all others are even and stay, and what has ten epochs learns nothing",
         [
             "Plane, mean over seeds: accuracy, softmax minus PEDCC: given, and second term, 10",
             "Plane, mean over seeds: nearest direction",
@@ -178,7 +166,7 @@ BREAKS = [
             "Codes",
             "Decoded centroid",
         ],
-        replaces={"labkit.losses.pedcc.PEDCCLoss.__init__": without_root, "experiments.measured": all_alike},
+        replaces={"experiments.measured": all_alike},
         edits={
             **OPENING,
             **GALLERY,
@@ -186,20 +174,23 @@ BREAKS = [
             **TURNING,
             **LOSS,
             "6b2757b2": ("F.normalize(nets(x_test), dim=2)", "torch.stack([p[y_test] for p in places])"),
-            "2f66c812": ("MARGIN, SCALE, root=root", "0.0, SCALE, root=root"),
             "4ddbf716": [
                 FEW,
+                ("pull=1.0, root=root)", "margin=0, pull=1.0)"),
                 ("anywhere(d, s), margin=0,", "anywhere(d, s), margin=0.5,"),
                 ("even_places(d, s), margin=0)", "even_places(d, s), margin=0.5)"),
             ],
-            "1a7e5b08": [("self.slow.step()", "pass"), ("(cosine - 1).square()", "(0 * cosine).square()")],
+            "1a7e5b08": [
+                ("self.rates[:, None, None]", "0 * self.rates[:, None, None]"),
+                ("(cosine - 1).square()", "(0 * cosine).square()"),
+            ],
             "pedcc-how": ("TEN = range(10)", "TEN = range(2)"),
-            "489cc44f": ("weight * pull(codes", "0 * pull(codes"),
+            "489cc44f": ("weight * (angular(", "0 * (angular("),
         },
         until="pedcc-decode",
     ),
     Break(
-        "PEDCC with n = 1 is hardly trained; margins change places; the floor forgets C - 1; the second term is "
+        "with n = 1 the second term pushes away; margins change places; the floor forgets C - 1; the second term is "
         "halved; in the record the root counts; the free decoder was supervised, and a mean code is that of one image",
         [
             "The floor",
@@ -221,12 +212,12 @@ BREAKS = [
             **PARTS,
             "34c9f0dc": ("(number - 1) * math.exp", "math.exp"),
             "pedcc-same": ("pull=1.0", "pull=0.5"),
-            "4ddbf716": (FEW[0], FEW[1].replace("'softmax', 'AM-Softmax', 'PEDCC, n = 1', ", "")),
+            "4ddbf716": [FEW, ("pull=1.0, root=root)", "pull=-20.0 if root == 1 else 1.0, root=root)")],
             "pedcc-turn": [
                 ('WITHOUT["learned, m = 0"]', 'PLANE["AM-Softmax"][0]'),
                 (
-                    '"AM-Softmax, m = 0.5": turning(PLANE["AM-Softmax"][0])',
-                    '"AM-Softmax, m = 0.5": turning(PLANE["softmax"][0])',
+                    'turned["AM-Softmax, m = 0.5"] = turning(PLANE["AM-Softmax"][0])',
+                    'turned["AM-Softmax, m = 0.5"] = turning(PLANE["softmax"][0])',
                 ),
             ],
             "pedcc-decode": [("coders[none]", "coders[strong]"), ("codes[:, y == c].mean(1)", "codes[:, c]")],
@@ -248,9 +239,9 @@ BREAKS = [
             **TURNING,
             **LOSS,
             "pedcc-how": [
-                ("late(0.1)", "late(300.0)"),
-                ("late(0.001)", "late(0.1)"),
-                ('PLANE["softmax"][0]', "PLANE[PEDCC][0]"),
+                ('rate 0.1": 0.1}', 'rate 0.1": 300.0}'),
+                ('rate 0.001": 0.001', 'rate 0.001": 0.1'),
+                ('PLANE["softmax"]', "PLANE[PEDCC]"),
             ],
         },
         until="f7a25c13",
@@ -262,17 +253,14 @@ BREAKS = [
             **OPENING,
             **GALLERY,
             **PLANE,
-            **TABLE,
             **TURNING,
             **LOSS,
             **CODERS,
-            "pedcc-how": [
-                ("~rare | (drawn < 0.1)", "~rare | (drawn < 2)"),
-                (
-                    'WITHOUT["given, m = 0"]',
-                    "lambda d, s: Rows(even_places(d, s)[:, [*range(9), 8]], margin=0)",
-                ),
+            "4ddbf716": [
+                *TABLE["4ddbf716"],
+                ("Rows(even_places(d, s), margin=0)", "Rows(even_places(d, s)[:, [*range(9), 8]], margin=0)"),
             ],
+            "pedcc-how": ("~rare | (drawn < 0.1)", "~rare | (drawn < 2)"),
         },
         until="f7a25c13",
     ),

@@ -86,7 +86,7 @@ const titleOf = (cell) => {
 
 class Slides {
   constructor(app, panel) {
-    Object.assign(this, { app, panel, notebook: panel.content, opened: new Set(), typed: "", observed: [], speaker: null, began: Date.now() });
+    Object.assign(this, { app, panel, notebook: panel.content, opened: new Set(), typed: "", waited: 0, observed: [], speaker: null, began: Date.now() });
     this.bar = make("div", { class: "slides-bar", role: "navigation", "aria-label": "Slides" });
     this.progress = make("progress", { max: "1", value: "0", "aria-label": "progress" }, this.bar);
     const button = (text, label, act) => make("button", { type: "button", "aria-label": label }, this.bar, text).addEventListener("click", act);
@@ -149,7 +149,8 @@ class Slides {
 
   show() {
     const cells = this.notebook.widgets.filter((cell) => cell.hasClass("jp-deck-mod-visible"));
-    if (!cells.length) return this.later();
+    if (!cells.length) { this.wake(); return this.later(); }
+    this.waited = 0;
     cells.forEach((cell) => {
       cell.toggleClass("slides-folded", shows(cell) && !this.opened.has(cell.model.id));
       cell.toggleClass("slides-many", outputs(cell).filter((one) => isPicture(one) || isTable(one)).length > 1);
@@ -167,6 +168,18 @@ class Slides {
     this.tell();
     this.observe(cells.flatMap((cell) => [cell.node, ...(cell.outputArea ? [cell.outputArea.node] : [])]));
   }
+  /**
+   * jupyterlab-slideshow looks at a notebook once, when it becomes the active one. If its cells were not there yet, no
+   * slide is ever shown: after a while we make it look again, and if that does not help, start it anew.
+   */
+  wake() {
+    const { widgets, model } = this.notebook;
+    if (!widgets.length || widgets.length !== model?.cells.length || ++this.waited % 60) return;
+    if (this.waited < 240) return this.look();
+    this.app.commands.execute("deck:stop");
+    setTimeout(() => this.app.commands.execute("deck:start"), 1000);
+  }
+  look() { [1, 0].forEach((step) => { this.notebook.activeCellIndex = this.steps[step]; }); }
   /** Fit again when one of these changes its size. Whatever is observed anew calls at once, so that nothing may be observed twice. */
   observe(nodes) {
     this.observed.filter((node) => !nodes.includes(node)).forEach((node) => this.sizes.unobserve(node));
