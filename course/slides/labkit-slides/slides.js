@@ -179,7 +179,7 @@ class Slides {
     this.app.commands.execute("deck:stop");
     setTimeout(() => this.app.commands.execute("deck:start"), 1000);
   }
-  look() { [1, 0].forEach((step) => { this.notebook.activeCellIndex = this.steps[step]; }); }
+  look() { [this.steps.at(-1), this.steps[0]].forEach((index) => { this.notebook.activeCellIndex = index; }); }
   /** Fit again when one of these changes its size. Whatever is observed anew calls at once, so that nothing may be observed twice. */
   observe(nodes) {
     this.observed.filter((node) => !nodes.includes(node)).forEach((node) => this.sizes.unobserve(node));
