@@ -158,7 +158,7 @@ def plane_explorer(x: ArrayLike, y: ArrayLike, losses: ArrayLike, places: Arrays
 def reliability(rows: Arrays) -> Figure:
     """Draws a reliability diagram: how often networks are right when they are so sure, one curve per name.
 
-    rows: {name: (bins, 3)} as labkit.ensembles.reliability gives them; empty bins are left out.
+    rows: {name: (bins, 3)} as labkit.ensembles.reliability gives them; bins below 2 % of the images are left out.
 
     >>> reliability({"one": [[0.5, 0.6, 0.7], [0.5, 0.9, 0.8]]}).axes[0].lines[1].get_ydata()
     array([0.7, 0.8])
@@ -168,7 +168,8 @@ def reliability(rows: Arrays) -> Figure:
     rows = arrays("rows", rows, None, 3)
     for (name, bins), (color, line), marker in zip(rows.items(), looks(), MARKERS, strict=False):
         share, sure, right = bins.T
-        axes.plot(sure[share > 0], right[share > 0], color=color, linestyle=line, marker=marker, label=name)
+        kept = share >= 0.02
+        axes.plot(sure[kept], right[kept], color=color, linestyle=line, marker=marker, label=name)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.legend()

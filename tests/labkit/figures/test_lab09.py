@@ -130,8 +130,8 @@ def test_bad_planes(change, words):
 # --- Calibration -------------------------------------------------------------------------------------------------
 
 
-def test_reliability_leaves_out_empty_bins():
-    rows = {"one": [[0.5, 0.1, 0.2], [0.0, 0.0, 0.0], [0.5, 0.9, 0.7]], "two": torch.tensor([[1.0, 0.5, 0.6]] * 2)}
+def test_reliability_leaves_out_bins_that_are_nearly_empty():
+    rows = {"one": [[0.5, 0.1, 0.2], [0.01, 0.5, 0.5], [0.49, 0.9, 0.7]], "two": torch.tensor([[1.0, 0.5, 0.6]] * 2)}
     [axes] = plots.reliability(rows).axes
     assert line(axes, "one").tolist() == [[0.1, 0.2], [0.9, 0.7]]
     assert np.allclose(line(axes, "two"), [[0.5, 0.6]] * 2)
