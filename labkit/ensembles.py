@@ -166,7 +166,7 @@ def train_members(
             nn.CrossEntropyLoss(),
             batches,
             share,
-            optimizer=lambda p: torch.optim.SGD(p, lr, momentum=0.9, weight_decay=2e-3),
+            optimizer=lambda p: torch.optim.SGD(p, lr, momentum=0.9, weight_decay=2e-3, fused=True),
             schedule=None if constant else lambda made, steps: LambdaLR(made, cosine_decay(steps)),
             penalty=penalty if kept else None,
             device=device,
