@@ -203,7 +203,7 @@ BREAKS = [
         until="pedcc-turn-figure",
     ),
     Break(
-        "the tuner steps too far, and softmax is PEDCC",
+        "the tuner steps too far, up the slope, and softmax is PEDCC",
         ["Fine-tuning at 0.001", "Balanced, accuracy", "Unbalanced, accuracy, softmax"],
         edits={
             **OPENING,
@@ -212,7 +212,7 @@ BREAKS = [
             **TABLE,
             **LOSS,
             "pedcc-tune": [
-                ("late=0.1)", "late=300.0)"),
+                ("late=0.1)", "late=-300.0)"),
                 ("late=0.001)", "late=0.1)"),
                 (SOFTMAX, '"softmax": Kind(even_places, pull=1.0)'),
             ],
