@@ -343,7 +343,7 @@ def test_live_hands_fit_the_screen_with_their_sentence(deck, size):
 
 
 def misfits(steps):
-    """Steps that leave the screen, are too small to read, or lose the active cell; pictures never seen with a sentence."""
+    """Steps that leave the screen, are too small to read, or lose the active cell; pictures without a sentence."""
     told = {picture for step in steps if step["sentence"] for picture in step["pictures"]}
     small = 11 / 16  # of 16 px of type on a screen 720 px high; a picture alone has type of its own
     faults = [

@@ -40,7 +40,8 @@ WALK = """async () => {
         const bar = slides.bar.getBoundingClientRect().top;
         const shown = seen.filter(c => c.node.querySelector('.jp-OutputArea :is(img, .hand)'));
         const pictures = shown.map(c => slides.notebook.widgets.indexOf(c));
-        const alone = seen.every(c => shown.includes(c) && !c.node.querySelector('.jp-OutputArea table')?.checkVisibility());
+        const tabled = (c) => c.node.querySelector('.jp-OutputArea table')?.checkVisibility();
+        const alone = seen.every(c => shown.includes(c) && !tabled(c));
         steps.push({index, slide: slides.slide + 1, zoom: slides.zoom, alone, pictures,
             active: seen.includes(slides.notebook.activeCell), sentence: seen.some(c => c.model.type === 'markdown'),
             over: Math.max(0, ...boxes.map(b => Math.max(-b.left, -b.top, b.right - innerWidth, b.bottom - bar)))});
