@@ -199,7 +199,6 @@ BREAKS = [
         ["Spread of the hardest pairs, minus circle loss's: AM-softmax"],
         edits=SHORT
         | {
-            "2b24ef34": [THREE_SEEDS, ("STEPS = 300", "STEPS = 110")],
             "n07we001": TUNED,
             "f0707a02": ("tuned[name] = train_many(", 'tuned[name] = tuned["circle"] or train_many('),
         },
