@@ -3,6 +3,9 @@
 What a lab teaches is in labkit. What is here only keeps its cells short.
 """
 
+import warnings
+from unittest import mock
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +13,7 @@ from torch.nn import functional as F
 from labkit import evaluation
 from labkit.data import Images
 
-__all__ = ["auc", "by_measure", "cluster_measures", "compare", "gradient", "pixels"]
+__all__ = ["auc", "by_measure", "cluster_measures", "compare", "gradient", "pixels", "umap_plane"]
 
 
 def compare(name: str, mine: Tensor, theirs: Tensor, digits: int = 10) -> str:
@@ -72,3 +75,19 @@ def by_measure(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, T
         row: {measure: torch.tensor([run[measure] for run in seeds], dtype=torch.float64) for measure in seeds[0]}
         for row, seeds in runs.items()
     }
+
+
+def umap_plane(points: Tensor) -> Tensor:
+    """Where UMAP puts points (N, D) in a plane, (N, 2), from their 15 nearest neighbors; the same in each call.
+
+    Two of its functions run as plain Python: for some hundred points that is quicker than to compile them.
+    """
+    with warnings.catch_warnings(action="ignore"):  # of old habits in its code
+        from umap import UMAP, umap_
+
+        names = ("smooth_knn_dist", "compute_membership_strengths")
+        distances, numbers = torch.cdist(points, points).topk(15, largest=False)
+        near = numbers.numpy(), distances.numpy()
+        with mock.patch.multiple(umap_, **{name: getattr(umap_, name).py_func for name in names}):
+            plane = UMAP(n_epochs=200, random_state=0, precomputed_knn=near).fit_transform(points.numpy())
+    return torch.tensor(plane)

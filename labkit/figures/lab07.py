@@ -185,7 +185,7 @@ def clouds(panels: Arrays, margin: float = 0.4) -> Figure:
     ['circle']
     """
     panels = arrays("panels", panels, 2, None)
-    figure, grid = new_panels(len(panels), 3, 4.5, 4.9)
+    figure, grid = new_panels(len(panels), 2, 4.5, 4.9)
     for axes, (title, points) in zip(grid, panels.items(), strict=True):
         _draw_plane(axes, "circle", margin)
         axes.plot(*points, ".", color=DIFFERENT, markersize=3, zorder=3)

@@ -27,10 +27,11 @@ def constants(original):
 
 
 THREE_SEEDS = ("SEEDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]", "SEEDS = [0, 1, 2]")
-ONE_LENET = [("SEEDS[:5]", "SEEDS[:1]"), ("epochs=4", "epochs=1")]  # where the loaders are not what is broken
+FEW_STEPS = ("STEPS = 300", "STEPS = 150")
+HARDLY = ("drawn(unequal, 48,", "drawn(unequal, 2,")  # where the loaders are not what is broken
 ONE_RATE = ("RATES, TUNING, rate = [0.003, 0.01, 0.03]", "RATES, TUNING, rate = [0.01]")
 TUNED = ("GAMMAS, WIDTHS = [4.0, 8.0, 16.0, 32.0, 80.0], [0.2, 0.4, 0.6, 0.8, 1.0]", "GAMMAS, WIDTHS = [16.0], [0.6]")
-SHORT = {"2b24ef34": THREE_SEEDS, "ef4dfc21": ONE_LENET, "95a4f6c2": ONE_RATE}
+SHORT = {"2b24ef34": [THREE_SEEDS, FEW_STEPS], "n07pk001": HARDLY, "95a4f6c2": ONE_RATE}
 
 
 def standing_still(name):
@@ -64,7 +65,7 @@ BREAKS = [
     Break(
         "the unified pair loss has no margin",
         ["AM-softmax minus", "Unified pair loss over γ"],
-        edits={"6dac4ed9": ("- s_p[:, None] + margin", "- s_p[:, None]")},
+        edits={"6dac4ed9": ("(margin - s_p)", "(0 - s_p)")},
         until="6dac4ed9",
     ),
     Break(
@@ -88,48 +89,27 @@ BREAKS = [
         edits={
             "e01238fb": [
                 ('"balanced": partial(Balanced,', '"balanced": partial(data.Batches,'),
-                (
-                    '"shuffled": partial(data.Batches, batch_size=40)',
-                    '"shuffled": partial(data.Batches, classes_per_batch=P, samples_per_class=K)',
-                ),
+                ('"shuffled": partial(data.Batches, batch_size=P * K)', '"shuffled": by_class'),
             ],
-            "ef4dfc21": ("SEEDS[:5]", "SEEDS[:2]"),
         },
         until="35339ee4",
     ),
     Break(
-        "P×K never sees the frequent classes",
+        "P×K takes the frequent classes for one",
         ["Frequent classes"],
-        edits={
-            "ef4dfc21": [
-                ("SEEDS[:5]", "SEEDS[:2]"),
-                (
-                    "loader(unequal, seed=seed)",
-                    'loader(unequal.take(unequal.labels >= 5 * (name == "P×K")), seed=seed)',
-                ),
-            ],
-            "e01238fb": ("classes_per_batch=P,", "classes_per_batch=P // 2,"),
-            "n07pk001": ("for name, loader in LOADERS.items():", "for name, loader in list(LOADERS.items())[:2]:"),
-        },
+        edits={"ef4dfc21": ("unequal.labels, **how", 'unequal.labels.clamp(min=4 * (name == "P×K")), **how')},
         until="35339ee4",
     ),
     Break(
-        "no detach, negatives count twice without weights, the triplet loss has another margin and hardest positive",
-        [
-            "circle: grad",
-            "circle, hardest: grad",
-            "circle, no weights: grad",
-            "triplet, all: grad",
-            "triplet, hardest: grad",
-        ],
+        "α is not held constant, the triplet loss has another margin, its miner takes the easiest positive",
+        ["circle: grad", "circle, hardest: grad", "triplet, all: grad", "triplet, hardest: grad"],
         edits={
-            "ef4dfc21": ONE_LENET,
+            "n07pk001": HARDLY,
             "1078a18d": [
-                ("(1 + margin - s_p).detach()", "(1 + margin - s_p)"),
-                ("(s_n + margin).detach()", "(s_n + margin)"),
-                ("of_p, of_n = margin - s_p, s_n", "of_p, of_n = margin - s_p, 2 * s_n"),
+                ("circle_of_pairs(s_p, s_n, margin, gamma)", "circle_of_pairs(s_p, s_n, margin, gamma, detach=False)"),
+                ("+ margin[..., None]", "+ 2 * margin[..., None]"),
             ],
-            "12f1905c": [("+ margin[..., None]", "+ 2 * margin[..., None]"), ("d_p.amax(2", "d_p.amin(2")],
+            "12f1905c": ("s_p.amin(2", "s_p.amax(2"),
         },
         until="7163355b",
     ),
@@ -145,14 +125,14 @@ BREAKS = [
         edits=SHORT
         | {
             "12f1905c": [
-                ("partial(circle_losses, hardest=True)", "circle_losses"),
-                ("partial(triplet_losses, hardest=True)", "triplet_losses"),
-                ("partial(circle_losses, weights=False)", "circle_losses"),
+                ("mined(circle)", "circle"),
+                ("mined(triplet)", "triplet"),
+                ('"circle, no weights": no_weights', '"circle, no weights": circle'),
             ],
             "442cd789": [
-                ('"γ = 80": {}', '"γ = 80": {"gamma": 1.0}'),
-                ('{"gamma": 8.0}', "{}"),
-                ('{"weights": False}', '{"weights": False, "gamma": 1.0}'),
+                ('"γ = 80": (circle, 80)', '"γ = 80": (circle, 1)'),
+                ('"γ = 8": (circle, 8)', '"γ = 8": (circle, 80)'),
+                ("(no_weights, 80)", "(no_weights, 1)"),
             ],
         },
         until="n07mi001",
@@ -164,7 +144,6 @@ BREAKS = [
             "No miner, triplet minus circle: steps",
             "At the end: lowest",
             "No miner, triplet minus circle: MAP@R",
-            "Recall@1 from look to look",
         ],
         edits=SHORT
         | {
@@ -172,9 +151,8 @@ BREAKS = [
                 "STEPS, rate[name])",
                 'STEPS, rate[name] * (10 if name == "circle, hardest" else 0.02 if "triplet" in name else 1))',
             ),
-            "n07we001": TUNED,
         },
-        until="64a6afa9",
+        until="28c9ad75",
     ),
     Break(
         "tuned circle loss is not trained, pixels are noise, and the triplet loss has seen the new digits",
@@ -182,6 +160,7 @@ BREAKS = [
             "MAP@R that tuned circle loss leads by",
             "Tuned, recall@1 at the end",
             "Spread of the hardest pairs, minus circle loss's: triplet",
+            "Spread of the hardest pairs, minus circle loss's: no weights",
             "Unseen digits",
         ],
         edits=SHORT
@@ -201,24 +180,27 @@ BREAKS = [
     ),
     Break(
         "tuned circle loss without weights is not trained",
-        ["Tuned, no weights minus circle: steps", "Spread of the hardest pairs, minus circle loss's: no weights, test"],
+        ["Tuned, no weights minus circle: steps"],
         edits=SHORT | {"n07we001": TUNED, "n07we002": standing_still("circle, no weights")},
-        until="n07cl002",
+        until="n07we002",
     ),
     Break(
-        "AM-softmax is not trained, SupCon has one temperature, and its denominator has no positives",
-        [
-            "SupCon: gradients",
-            "Spread of the hardest training pairs, triplet minus",
-            "Spread of the hardest pairs, minus circle loss's: AM-softmax",
-            "Spread of SupCon's",
-        ],
+        "AM-softmax is not trained",
+        ["Spread of the hardest training pairs, triplet minus"],
         edits=SHORT
         | {
             "n07we001": TUNED,
-            "f0707a01": ("torch.cat([s_p, s_n], 2)", "s_n"),
-            "f0707a02": ("STEPS, rate[name],", 'STEPS, rate[name] * (1e-6 if name == "AM-softmax" else 1),'),
-            "n07cl002": ("[0.1, 0.4]", "[0.1, 0.1]"),
+            "f0707a02": ("STEPS, rate[name],", "STEPS, rate[name] * 1e-6,"),
+        },
+        until="n07cl002",
+    ),
+    Break(
+        "the networks called AM-softmax are those of circle loss",
+        ["Spread of the hardest pairs, minus circle loss's: AM-softmax"],
+        edits=SHORT
+        | {
+            "n07we001": TUNED,
+            "f0707a02": ("tuned[name] = train_many(", 'tuned[name] = tuned["circle"] or train_many('),
         },
         until="n07cl002",
     ),
@@ -238,29 +220,29 @@ BREAKS = [
         | {
             "n07we001": TUNED,
             "94acfc81": [
-                ('("circle", circle_losses)', '("circle", partial(circle_losses, gamma=2.0))'),
+                ('"circle": circle, "triplet"', '"circle": partial(circle, gamma=2.0), "triplet"'),
                 (
-                    '("triplet", triplet_losses)',
-                    '("triplet", lambda e, m, hardest=False: triplet_losses(e, m, not hardest))',
+                    "return loss(*pairs, margin), mined(loss)(*pairs, margin)",
+                    "both = [loss(*pairs, margin), mined(loss)(*pairs, margin)]\n"
+                    "    return both[::-1] if loss is triplet else both",
                 ),
-                ('"recall@1, val": run.recall[:, -1]', '"recall@1, val": run.recall[:, 0]'),
+                ('"recall@1, val": recall_at_1(many,', '"recall@1, val": recall_at_1(untrained,'),
             ],
             "a71ce725": [
-                ('"circle, γ = 80": circle_losses', '"circle, γ = 80": partial(circle_losses, gamma=4.0)'),
-                ('"circle, γ = 4": partial(circle_losses, gamma=4.0)', '"circle, γ = 4": circle_losses'),
+                ('"circle, γ = 80": (circle,', '"circle, γ = 80": (partial(circle, gamma=4.0),'),
+                ('"circle, γ = 4": (partial(circle, gamma=4.0),', '"circle, γ = 4": (circle,'),
             ],
             "n07ma001": ("away < 2 * m**2", "away > 2 * m**2"),
-            "961ba43d": (
-                "torch.tensor(plane.fit_transform(space.numpy()))",
-                "torch.randn(len(space), 2)",
-            ),
+            "961ba43d": ("umap_plane(space)", "torch.randn(len(space), 2)"),
         },
+        until="11e12a2d",
     ),
     Break(
         "the mined losses change places, the circle is twice as large, the record is made up, UMAP keeps distances",
         [
             "Circle: moving average",
             "Loss about its average",
+            "Recall@1 from look to look",
             "Circle, γ = 80, up to m = 0.6",
             "In the record",
             "The same triplet loss",
@@ -270,16 +252,14 @@ BREAKS = [
         edits=SHORT
         | {
             "n07we001": TUNED,
-            "64a6afa9": (
-                'mined = {name: runs[f"{name}, hardest"] for name in ("circle", "triplet")}',
-                'mined = {"circle": runs["triplet, hardest"], "triplet": runs["circle, hardest"]}',
-            ),
-            "a71ce725": ('"circle, γ = 80": circle_losses', '"circle, γ = 80": lambda e, m: circle_losses(e, 2 * m)'),
-            "961ba43d": (
-                "torch.tensor(plane.fit_transform(space.numpy()))",
-                "torch.randn(len(space), 2)",
-            ),
+            "64a6afa9": [
+                ('runs[f"{name}, hardest"]', 'runs[("circle", "triplet")[name == "circle"] + ", hardest"]'),
+                ("run.recall.shape[1] // 2 :", '(name == "triplet") * run.recall.shape[1] // 2 :'),
+            ],
+            "a71ce725": ('"circle, γ = 80": (circle,', '"circle, γ = 80": (lambda p, n, m: circle(p, n, 2 * m),'),
+            "961ba43d": ("umap_plane(space)", "torch.randn(len(space), 2)"),
             "11e12a2d": ("for points in (spaces[name], plane)", "for points in (plane, plane)"),
         },
+        until="11e12a2d",
     ),
 ]
