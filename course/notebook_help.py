@@ -7,13 +7,25 @@ import warnings
 from unittest import mock
 
 import torch
+from IPython.display import Markdown, display
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit import evaluation
+from labkit import evaluation, figures
 from labkit.data import Images
 
-__all__ = ["auc", "by_measure", "cluster_measures", "compare", "gradient", "pixels", "umap_plane"]
+__all__ = [
+    "auc",
+    "by_measure",
+    "cluster_measures",
+    "compare",
+    "gradient",
+    "gradients_apart",
+    "minus",
+    "pixels",
+    "show_table",
+    "umap_plane",
+]
 
 
 def compare(name: str, mine: Tensor, theirs: Tensor, digits: int = 10) -> str:
@@ -35,6 +47,15 @@ def gradient(function, points: Tensor, *arguments) -> Tensor:
     points = points.clone().requires_grad_()
     function(points, *arguments).backward()
     return points.grad
+
+
+def gradients_apart(one, other, points: Tensor, *arguments) -> Tensor:
+    """The largest difference of the gradients of two functions of the points, as `gradient` takes them.
+
+    >>> gradients_apart(torch.sum, lambda x: 3 * x.sum(), torch.zeros(2))
+    tensor(2.)
+    """
+    return (gradient(one, points, *arguments) - gradient(other, points, *arguments)).abs().max()
 
 
 def pixels(images: Images, side: int | None = None) -> Tensor:
@@ -75,6 +96,25 @@ def by_measure(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, T
         row: {measure: torch.tensor([run[measure] for run in seeds], dtype=torch.float64) for measure in seeds[0]}
         for row, seeds in runs.items()
     }
+
+
+def minus(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A row of a table minus another, run by run: {measure: difference}.
+
+    >>> minus({"accuracy": torch.tensor([0.5, 0.75])}, {"accuracy": torch.tensor([0.25, 0.25])})
+    {'accuracy': tensor([0.2500, 0.5000])}
+    """
+    return {measure: one[measure] - other[measure] for measure in one}
+
+
+def show_table(rows: dict[str, dict], columns: list[str] | None = None, digits: int = 3) -> None:
+    """Shows `figures.table` of the rows below the cell; the columns, unless given, are those of the first row.
+
+    >>> show_table({"pixels": {"AUC": 0.9}})
+    <IPython.core.display.Markdown object>
+    """
+    columns = list(next(iter(rows.values()))) if columns is None else columns
+    display(Markdown(figures.table(rows, columns, digits)))
 
 
 def umap_plane(points: Tensor) -> Tensor:

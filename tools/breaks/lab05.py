@@ -100,7 +100,7 @@ BREAKS = [
     ),
     Break(
         "all centers stay at 0",
-        [f"Pull to centers, {CHOSEN}: S_W/S_B divided", "Pull to centers, λ of 0.01, 0.1 and 1"],
+        [f"Pull to centers, {CHOSEN}: S_W/S_B divided"],
         edits={PARAMETERS: ("SEEDS = [0, 1, 2, 3, 4, 5, 6, 7]", "SEEDS = [0, 1, 2, 3]"), WEN: SHORT}
         | {"58250bd6": ("Setting(w) for w", "Setting(w, move=not_at_all) for w")},
         until="a05c1e18",
