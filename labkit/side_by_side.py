@@ -68,6 +68,10 @@ class PerNetwork(nn.Module):
         """Embeddings (networks, B, D), labels (networks, B) -> losses (networks,)."""
         return torch.stack([loss(*batch) for loss, *batch in zip(self.losses, embeddings, labels, strict=True)])
 
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (networks, B, D) -> class scores (networks, B, classes), of losses that give scores."""
+        return torch.stack([loss.scores(points) for loss, points in zip(self.losses, embeddings, strict=True)])
+
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Passes each network's batch on to its loss, if that has an `update`."""
         for loss, *batch in zip(self.losses, embeddings, labels, strict=True):

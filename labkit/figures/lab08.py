@@ -5,20 +5,17 @@ from functools import partial
 
 import numpy as np
 import torch
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from traitlets import Bool, Enum, Float, Int, List
 
 from labkit.centroids import charge_simulation, energy
-from labkit.figures.drawing import Arrays, array, items, new_axes, new_panels
+from labkit.figures.drawing import Arrays, array, new_axes
 from labkit.figures.embedding import LEAN, gallery, globe, graticule, project
 from labkit.figures.hands import Hand
 from labkit.figures.live import Live, live
-from labkit.figures.style import BLUE, INK, NAME, ORANGE, OUTLINE, RED, class_look, looks, styled
+from labkit.figures.style import BLUE, INK, NAME, ORANGE, RED, class_look, looks, styled
 from labkit.losses.softmax import additive, additive_angle, psi
-
-REGIONS = ListedColormap(["#e4e6e9", "#b3d3ef", "#f3c4ba"])  # the gap, class 1, class 2
 
 
 def cosines_of(points: ArrayLike) -> np.ndarray:
@@ -153,32 +150,6 @@ class Margins(Hand):
 
 def _direction(degrees):
     return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], -1)
-
-
-@styled
-def decision_regions(rules: dict[str, Callable]) -> Figure:
-    """Draws the plane of embeddings, two classes: which class wins even with its margin, and the gap where none does.
-
-    rules: {name: function}, as from `margin_rules`. The two rows, 80° apart, are drawn as arrows.
-
-    >>> len(decision_regions(margin_rules()).axes)
-    4
-    """
-    figure, panels = new_panels(len(items("rules", rules)), len(rules), 3.3, 3.8)
-    half = np.radians(40)
-    rows = np.array([[np.sin(-half), np.cos(half)], [np.sin(half), np.cos(half)]])
-    side = np.linspace(-1.4, 1.4, 281)
-    grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-    for axes, (name, rule) in zip(panels, rules.items(), strict=True):
-        regions = _regions(rule, grid, rows).reshape(len(side), -1)
-        axes.imshow(regions, cmap=REGIONS, vmin=0, vmax=2, extent=(-1.4, 1.4, -1.4, 1.4), origin="lower")
-        for number, row, color in ((1, rows[0], BLUE), (2, rows[1], RED)):
-            axes.contour(side, side, regions == number, [0.5], colors=INK, linewidths=1)
-            axes.annotate("", row, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.4})
-            label = {"ha": "center", "color": color, "fontweight": "bold", "path_effects": OUTLINE}
-            axes.text(*(1.16 * row), f"class {number}", **label)
-        axes.set(title=name.replace(": ", "\n"), xlabel="x₁", ylabel="x₂")
-    return figure
 
 
 def space_explorer(embeddings: Arrays, labels: ArrayLike, classes: list[str], rows: Arrays | None = None) -> Live:

@@ -31,6 +31,10 @@ class WeightedSum(torch.nn.Module):
         pairs = zip(self.losses, self.weights, strict=True)
         return sum((weight * loss(embeddings, labels) for loss, weight in pairs if weight), zero)
 
+    def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The class scores, (B, C), of the first loss that gives scores."""
+        return next(loss for loss in self.losses if hasattr(loss, "scores")).scores(embeddings)
+
     def update(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Passes the batch on to the losses that have an `update`."""
         for loss in self.losses:

@@ -343,9 +343,12 @@ def test_live_hands_fit_the_screen_with_their_sentence(deck, size):
 
 
 def misfits(steps):
-    """Steps of a deck that leave the screen or lose the active cell, and pictures never seen with a sentence."""
+    """Steps that leave the screen, are too small to read, or lose the active cell; pictures never seen with a sentence."""
     told = {picture for step in steps if step["sentence"] for picture in step["pictures"]}
-    faults = [step for step in steps if step["over"] > 1 or not step["active"]]
+    small = 11 / 16  # of 16 px of type on a screen 720 px high; a picture alone has type of its own
+    faults = [
+        step for step in steps if step["over"] > 1 or not step["active"] or (step["zoom"] < small and not step["alone"])
+    ]
     return faults + sorted({picture for step in steps for picture in step["pictures"]} - told)
 
 

@@ -65,6 +65,13 @@ def test_cross_entropies_are_those_of_each_network():
     torch.testing.assert_close(cross_entropies(scores, labels[0]), shared)
 
 
+def test_scores_are_those_of_each_network():
+    losses, points = [SoftmaxLoss(4, 5), SoftmaxLoss(4, 5)], torch.randn(2, 7, 5)
+    scores = PerNetwork(losses).scores(points)
+    assert torch.equal(scores, torch.stack([losses[0].scores(points[0]), losses[1].scores(points[1])]))
+    assert not torch.equal(scores[0], losses[1].scores(points[0]))
+
+
 def alone(seed, x, y, loss, rows, steps, lr, decay):
     """A network trained without any of the others, by a loop written out: (its weights, its losses)."""
     network, curve = SideBySide([seed], (5, 8, 3)).double(), []

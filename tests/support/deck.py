@@ -38,9 +38,10 @@ WALK = """async () => {
             .filter(one => one.checkVisibility() && !one.closest('.slides-words, details:not([open]) > :not(summary)'))
             .map(one => one.getBoundingClientRect());
         const bar = slides.bar.getBoundingClientRect().top;
-        const pictures = seen.filter(c => c.node.querySelector('.jp-OutputArea :is(img, .hand)'))
-            .map(c => slides.notebook.widgets.indexOf(c));
-        steps.push({index, slide: slides.slide + 1, zoom: slides.zoom, pictures,
+        const shown = seen.filter(c => c.node.querySelector('.jp-OutputArea :is(img, .hand)'));
+        const pictures = shown.map(c => slides.notebook.widgets.indexOf(c));
+        const alone = seen.every(c => shown.includes(c) && !c.node.querySelector('.jp-OutputArea table')?.checkVisibility());
+        steps.push({index, slide: slides.slide + 1, zoom: slides.zoom, alone, pictures,
             active: seen.includes(slides.notebook.activeCell), sentence: seen.some(c => c.model.type === 'markdown'),
             over: Math.max(0, ...boxes.map(b => Math.max(-b.left, -b.top, b.right - innerWidth, b.bottom - bar)))});
     }

@@ -155,7 +155,7 @@ def slides(sizes=SIZES) -> list[dict]:
                     page.wait_for_function(f"slides.fitted?.startsWith('{width},{height}')")
                     steps = page.evaluate(WALK)
                     told = {picture for step in steps if step["sentence"] for picture in step["pictures"]}
-                    zooms = sorted(step["zoom"] for step in steps)
+                    zooms = sorted(step["zoom"] for step in steps if not step["alone"])
                     rows.append(
                         {
                             "lab": lab.stem[:2],

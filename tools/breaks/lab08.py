@@ -39,29 +39,23 @@ SHORT = ("EPOCHS = 10", "EPOCHS = 1")  # for claims that are made with any numbe
 PLACES = {
     "e99abfb2": ("for n in KNOWN}", "for n in (4, 7)}"),
     "a9f0d25d": ("numbers = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24]", "numbers = [2, 3]"),
-    "3eefa833": ("steps=200", "steps=2"),
-    "fed6074f": ("charge_simulation(100, 128, **how)", "charge_simulation(100, 128, steps=2, **how)"),
+    "3eefa833": [("seeds=3), worst", "seeds=1), worst"), ("steps=800", "steps=2")],
 }
-OPENING = {**PLACES, "f479b5f3": ("(per_seed(one), x, y,", "(per_seed(one), x[:64], y[:64],")}
-GALLERY = {"c9fb6701": ("(per_seed(LOSSES[name]), x, y,", "(per_seed(LOSSES[name]), x[:64], y[:64],")}
-PLANE = {
-    "pedcc-plane": [
-        ("x, y, dim=2, lr=0.01)", "x[:64], y[:64], dim=2, lr=0.01)"),
-        ("x, y, lr=0.03,", "x[:64], y[:64], lr=0.03,"),
-        ("judged, x, y, lr=lr,", "judged, x[:64], y[:64], lr=lr,"),
-    ]
-}
+OPENING = {**PLACES, "f479b5f3": ("SEEDS), x, y,", "SEEDS), x[:64], y[:64],")}
+GALLERY = {"fdfd39e0": ("(names, x, y,", "(names, x[:64], y[:64],")}
+PLANE = {"pedcc-plane": ("(names, x, y,", "(names, x[:64], y[:64],")}
 TABLE = {
     "4ddbf716": [
-        ("(LOSSES[name]), x, y)", "(LOSSES[name]), x[:64], y[:64])"),
-        ("with_distance, x, y)", "with_distance, x[:64], y[:64])"),
+        ("*WITHOUT], x, y)", "*WITHOUT], x[:64], y[:64])"),
+        ("SEEDS), x, y)", "SEEDS), x[:64], y[:64])"),
     ]
 }
-TURNING = {"pedcc-turn": ("train(lambda *_: loss, x, y,", "train(lambda *_: loss, x[:64], y[:64],")}
-LOSS = {"38f2afa7": ("angular_loss, x, y,", "angular_loss, x[:64], y[:64],")}
+TURNING = {"pedcc-turn": [("(names, x, y,", "(names, x[:64], y[:64],"), ("(len(x) // BATCH)", "1")]}
+LOSS = {"38f2afa7": ("(FOUR, x, y,", "(FOUR, x[:64], y[:64],")}
 CODERS = {"489cc44f": ("EPOCHS * (len(x) // BATCH)", "2")}
 PARTS = {"b4559588": ("few = x[kept], y[kept]", "few = x[kept][:64], y[kept][:64]")}
-FEW = ('("softmax", "A-Softmax", "ArcFace")', '("softmax",)')  # claims of the table name no other rows that are learned
+FEW = {"4ddbf716": ("in OTHERS.items()", "in ()")}  # claims of the table name no other loss of labkit
+SOFTMAX = '"softmax": Kind(anywhere, margin=0, learned=True, plain=True)'
 
 BREAKS = [
     Break(
@@ -74,59 +68,48 @@ BREAKS = [
     ),
     Break(
         "the learned places have room",
-        ["Plane: smallest angle between two classes"],
-        edits={"f479b5f3": ("dim=2", "dim=16")},
+        ["Smallest angle between two classes"],
+        edits={"f479b5f3": [("make, 2, SEEDS", "make, 16, SEEDS"), ("dim=2", "dim=16")]},
         until="f9872882",
     ),
     Break(
-        "the generator flies a tenth of the steps, the formula is inexact, no velocity is lost",
+        "the generator flies a tenth of the steps, and the formula is inexact",
         [
             "10 classes, 512 dimensions, 200 steps",
             "100 classes, 128 dimensions, 800 steps",
             "100 classes, 512 dimensions, by the formula",
-            "With friction",
         ],
         edits={
             "d560c411": SHORT,
             "3eefa833": [("dim, steps, seed)", "dim, steps // 10, seed)"), ("gram(library)", "gram(library.float())")],
-            "fed6074f": ("excess(**calm)", "excess()"),
         },
-        until="4237d83a",
+        until="3eefa833",
     ),
     Break(
-        "the generator flies until it has settled, and turned velocities have friction",
-        ["100 classes, 128 dimensions, 200 steps", "Turned velocities"],
-        edits={
-            "d560c411": SHORT,
-            "3eefa833": ("steps=200", "steps=800"),
-            "fed6074f": ("excess(transport=True)", "excess(**calm)"),
-        },
-        until="4237d83a",
+        "the generator flies until it has settled",
+        ["100 classes, 128 dimensions, 200 steps"],
+        edits={"d560c411": SHORT, "3eefa833": ("(100, 128, steps=200", "(100, 128, steps=800")},
+        until="3eefa833",
     ),
     Break(
-        "given rows lie anywhere, all others are even and stay, and what has ten epochs learns nothing",
+        "given rows lie anywhere, all others are even and stay, and softmax learns nothing in ten epochs",
         [
-            "Plane, mean over seeds: accuracy, softmax minus PEDCC: given, and second term, 10",
-            "Plane, mean over seeds: nearest direction",
-            "Plane, mean over seeds: nearest center",
-            "Plane, mean over seeds: accuracy, AM-Softmax",
-            "Plane, mean over seeds: accuracy, even start",
-            "Plane, mean over seeds: smallest angle",
-            "16 numbers: training loss, given divided by even start",
+            "Plane after 10 epochs, accuracy, softmax minus PEDCC",
+            "Plane after 40 epochs, accuracy, AM-Softmax minus",
+            "Plane after 40 epochs, accuracy, even start",
+            "Plane after 40 epochs, smallest angle",
+            "With 16 numbers, training loss, given divided by even start",
         ],
         edits={
             **OPENING,
             **GALLERY,
             **TABLE,
-            **TURNING,
             "pedcc-tune": [
-                ("Plain(anywhere(d, s))", "Rows(even_places(d, s), pull=1.0)"),
-                (
-                    '"AM-Softmax": (lambda d, s: Rows(anywhere(d, s), learned=True)',
-                    '"AM-Softmax": (lambda d, s: Rows(even_places(d, s))',
-                ),
-                ("Rows(even_places(d, s), learned=True)", "Rows(even_places(d, s))"),
-                ('"given": (lambda d, s: Rows(even_places(d, s))', '"given": (lambda d, s: Rows(anywhere(d, s))'),
+                (SOFTMAX, '"softmax": Kind(even_places, pull=1.0)'),
+                ('"AM-Softmax": Kind(anywhere, learned=True)', '"AM-Softmax": Kind(even_places)'),
+                ("Kind(even_places, learned=True)", "Kind(even_places)"),
+                ('"given": Kind(even_places)', '"given": Kind(anywhere)'),
+                ('"PEDCC": Kind(even_places,', '"PEDCC": Kind(anywhere,'),
             ],
         },
         until="38f2afa7",
@@ -134,19 +117,19 @@ BREAKS = [
     Break(
         "the second term pushes away, and no margin can be met",
         [
-            "Plane, mean over seeds: accuracy, softmax minus PEDCC: given, and second term, 40",
-            "Plane, mean over seeds: accuracy, PEDCC",
-            "Plane: accuracy, PEDCC, 40",
-            "Plane: accuracy, AM-Softmax with",
-            "16 numbers: training loss, PEDCC divided",
-            "16 numbers: training loss, with second term",
+            "Plane after 40 epochs, accuracy, softmax minus PEDCC",
+            "Plane after 40 epochs, accuracy, PEDCC",
+            "Plane after 40 epochs, accuracy, AM-Softmax with",
+            "With 16 numbers, training loss, PEDCC",
         ],
         edits={
             **OPENING,
             **GALLERY,
             **TABLE,
-            **TURNING,
-            "pedcc-tune": [("pull=1.0", "pull=-20.0"), ("Rows(anywhere(d, s), 0.1,", "Rows(anywhere(d, s), 0.9,")],
+            "pedcc-tune": [
+                ('"PEDCC": Kind(even_places, pull=1.0)', '"PEDCC": Kind(even_places, pull=-20.0)'),
+                ("margin=0.1", "margin=0.9"),
+            ],
         },
         until="38f2afa7",
     ),
@@ -155,14 +138,13 @@ BREAKS = [
         "steps; dot regression learns nothing; all rows of the record are cross-entropy",
         [
             "Before training",
-            "16 numbers: S_W/S_B",
-            "16 numbers: M on test",
+            "With 16 numbers, S_W/S_B",
+            "With 16 numbers, M on test",
             "Record, Fashion-MNIST: MAP@R",
-            "Record, Fashion-MNIST: nearest",
             "Record, faces",
             "Fine-tuning at 0.1",
-            "Unbalanced: accuracy, fine-tuned",
-            "Unbalanced: nearest center",
+            "Unbalanced, accuracy, fine-tuned",
+            "Unbalanced, nearest center, dot regression",
             "Codes",
             "Decoded centroid",
         ],
@@ -171,33 +153,29 @@ BREAKS = [
             **OPENING,
             **GALLERY,
             **PLANE,
-            **TURNING,
             **LOSS,
-            "6b2757b2": ("F.normalize(nets(x_test), dim=2)", "torch.stack([p[y_test] for p in places])"),
-            "4ddbf716": [
-                FEW,
-                ("pull=1.0, root=root)", "margin=0, pull=1.0)"),
-                ("anywhere(d, s), margin=0,", "anywhere(d, s), margin=0.5,"),
-                ("even_places(d, s), margin=0)", "even_places(d, s), margin=0.5)"),
+            **FEW,
+            "6b2757b2": ("F.normalize(untrained(x_test), dim=2)", "even[:, y_test]"),
+            "pedcc-tune": [
+                ('"PEDCC": Kind(even_places,', '"PEDCC": Kind(even_places, margin=0,'),
+                ("pull=1.0, root=3", "margin=0, pull=1.0"),
+                ('"learned, m = 0": Kind(anywhere, margin=0', '"learned, m = 0": Kind(anywhere, margin=0.5'),
+                ('"given, m = 0": Kind(even_places, margin=0', '"given, m = 0": Kind(even_places, margin=0.5'),
             ],
-            "1a7e5b08": [
-                ("self.rates[:, None, None]", "0 * self.rates[:, None, None]"),
-                ("(cosine - 1).square()", "(0 * cosine).square()"),
-            ],
-            "pedcc-how": ("TEN = range(10)", "TEN = range(2)"),
+            "1a7e5b08": [("loss.late * loss", "0 * loss"), ("(cosine - 1).square()", "(0 * cosine).square()")],
             "489cc44f": ("weight * (angular(", "0 * (angular("),
         },
         until="pedcc-decode",
     ),
     Break(
-        "with n = 1 the second term pushes away; margins change places; the floor forgets C - 1; the second term is "
-        "halved; in the record the root counts; the free decoder was supervised, and a mean code is that of one image",
+        "with n = 1 the second term pushes away; margins change places; the floor forgets C - 1; in the record the "
+        "root counts; the free decoder was supervised, and a mean code is that of one image",
         [
             "The floor",
             "PEDCC loss, all networks",
-            "16 numbers: best accuracy",
-            "16 numbers: accuracy, n = 3",
-            "AM-Softmax: unevenness",
+            "With 16 numbers, best accuracy",
+            "With 16 numbers, accuracy on test",
+            "AM-Softmax, unevenness",
             "Without margin",
             "Record, Fashion-MNIST: accuracy",
             "The same centroids",
@@ -210,26 +188,43 @@ BREAKS = [
             **PLANE,
             **LOSS,
             **PARTS,
+            **FEW,
             "34c9f0dc": ("(number - 1) * math.exp", "math.exp"),
-            "pedcc-same": ("pull=1.0", "pull=0.5"),
-            "4ddbf716": [FEW, ("pull=1.0, root=root)", "pull=-20.0 if root == 1 else 1.0, root=root)")],
-            "pedcc-turn": [
-                ('WITHOUT["learned, m = 0"]', 'PLANE["AM-Softmax"][0]'),
-                (
-                    'turned["AM-Softmax, m = 0.5"] = turning(PLANE["AM-Softmax"][0])',
-                    'turned["AM-Softmax, m = 0.5"] = turning(PLANE["softmax"][0])',
-                ),
+            "pedcc-tune": ('"PEDCC": Kind(even_places, pull=1.0)', '"PEDCC": Kind(even_places, pull=-20.0)'),
+            "pedcc-turn": (
+                '["softmax", "learned, m = 0", "AM-Softmax"]',
+                '["AM-Softmax", "softmax", "learned, m = 0"]',
+            ),
+            "pedcc-decode": [
+                ('coders["unsupervised"]', 'coders["PEDCC 0.03"]'),
+                ("known[:, y == c].mean(1)", "known[:, c]"),
             ],
-            "pedcc-decode": [("coders[none]", "coders[strong]"), ("codes[:, y == c].mean(1)", "codes[:, c]")],
         },
         until="pedcc-turn-figure",
     ),
     Break(
-        "the tuner steps too far, and softmax is PEDCC",
+        "the tuner steps too far, up the slope, and softmax is PEDCC",
+        ["Fine-tuning at 0.001", "Balanced, accuracy", "Unbalanced, accuracy, softmax"],
+        edits={
+            **OPENING,
+            **GALLERY,
+            **PLANE,
+            **TABLE,
+            **LOSS,
+            "pedcc-tune": [
+                ("late=0.1)", "late=-300.0)"),
+                ("late=0.001)", "late=0.1)"),
+                (SOFTMAX, '"softmax": Kind(even_places, pull=1.0)'),
+            ],
+        },
+        until="032d2848",
+    ),
+    Break(
+        "no class is rare, and two of the even places are one",
         [
-            "Fine-tuning at 0.001",
-            "Balanced: accuracy",
-            "Unbalanced: accuracy, softmax",
+            "Softmax rows of three classes",
+            "Unbalanced, accuracy, given, m = 0 minus learned",
+            "Unbalanced, nearest center, softmax minus PEDCC",
         ],
         edits={
             **OPENING,
@@ -238,28 +233,8 @@ BREAKS = [
             **TABLE,
             **TURNING,
             **LOSS,
-            "pedcc-how": [
-                ('rate 0.1": 0.1}', 'rate 0.1": 300.0}'),
-                ('rate 0.001": 0.001', 'rate 0.001": 0.1'),
-                ('PLANE["softmax"]', "PLANE[PEDCC]"),
-            ],
-        },
-        until="f7a25c13",
-    ),
-    Break(
-        "no class is rare, and two of the even places are one",
-        ["Softmax rows of three classes", "Unbalanced: accuracy, given rows minus learned"],
-        edits={
-            **OPENING,
-            **GALLERY,
-            **PLANE,
-            **TURNING,
-            **LOSS,
             **CODERS,
-            "4ddbf716": [
-                *TABLE["4ddbf716"],
-                ("Rows(even_places(d, s), margin=0)", "Rows(even_places(d, s)[:, [*range(9), 8]], margin=0)"),
-            ],
+            "6b2757b2": ("torch.stack(turned).float()", "torch.stack(turned).float()[:, [*range(9), 8]]"),
             "pedcc-how": ("~rare | (drawn < 0.1)", "~rare | (drawn < 2)"),
         },
         until="f7a25c13",

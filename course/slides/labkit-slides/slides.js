@@ -11,7 +11,7 @@ const KEYS = [
   ["o or g", "contents, to jump by; digits and Enter jump to a number"],
   ["Ctrl+Enter, Shift+Enter", "run the cell and stay, run it and go on"],
   ["r", "run all cells, from the top, while you go on"],
-  ["c", "show the folded code of this slide, or fold it"],
+  ["c", "show the folded code and tables of this slide, or fold them"],
   ["n, s", "notes below the slide, or in a speaker's window"],
   ["b or .", "blank screen, and back"],
   ["f", "full screen"],
@@ -31,6 +31,7 @@ body.slides .jp-Deck .jp-OutputArea-output pre { white-space: pre; }
 body.slides .jp-Deck .jp-OutputArea-child:has(> .slides-words:not(:focus-within)) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 body.slides .jp-Cell.slides-many .jp-OutputArea { display: flex; flex-flow: row wrap; align-items: center; }
 body.slides .jp-Cell.slides-many .jp-OutputArea-child { flex: 0 1 49%; width: auto; min-width: 0; }
+body.slides .jp-Cell.slides-charts .jp-OutputArea-child:has(table) { display: none; }
 body.slides .jp-Cell.slides-folded .jp-Cell-inputWrapper, body.slides .jp-OutputArea-promptOverlay, body.slides .jp-Deck-Remote, body.slides .jp-Deck-DesignTools { display: none; }
 body.slides .jp-SideBar, body.slides .jp-Deck .jp-Collapser { visibility: hidden; }
 body.slides .jp-Deck .slides-beside { display: grid; grid-template-columns: 2fr 3fr; align-items: center; }
@@ -56,6 +57,7 @@ body.slides .slides-beside > .jp-Cell.slides-picture { grid-column: 2; grid-row:
 .slides-dialog kbd { display: inline-block; min-width: 17em; font-weight: bold; }`;
 const READABLE = 1; // 16 px of type on a screen 720 px high: below this, older cells of a slide give way first
 const LARGEST = 2;
+const SMALL = 0.75; // 12 px: below this, code stands alone, and charts do without their tables
 const SMALLEST = 0.35;
 const BAR = 38;
 
@@ -73,8 +75,9 @@ const text = (data, type) => [data[type] ?? ""].flat().join("");
 const isPicture = ({ data = {} }) => Object.keys(data).some((type) => /^image\/|widget-view/.test(type)) || /<svg/.test(text(data, "text/html"));
 const isTable = ({ data = {} }) => /<table/.test(text(data, "text/html")) || /^\|[ :-]*-/m.test(text(data, "text/markdown"));
 const isClaim = (output) => /^✓/.test([output.text ?? text(output.data ?? {}, "text/plain")].flat().join(""));
-/** Whether a cell shows a picture or a live figure; and anything under which the room need not see the code. */
+/** Whether a cell shows a picture or a live figure; a table with it; and anything under which the room need not see the code. */
 const pictures = (cell) => outputs(cell).some((one) => isPicture(one));
+const charted = (cell) => pictures(cell) && outputs(cell).some((one) => isTable(one));
 const shows = (cell) => outputs(cell).some((one) => isPicture(one) || isTable(one) || isClaim(one));
 /** A name for a slide: its heading, or its first words, or what its picture shows. */
 const titleOf = (cell) => {
@@ -119,7 +122,7 @@ class Slides {
     this.speaker?.close();
     document.body.classList.remove("slides");
     this.notebook.viewportNode.classList.remove("slides-beside");
-    this.notebook.widgets.forEach((cell) => { ["past", "folded", "many", "picture"].forEach((name) => cell.removeClass(`slides-${name}`)); cell.node.style.zoom = ""; });
+    this.notebook.widgets.forEach((cell) => { ["past", "folded", "many", "picture", "charts"].forEach((name) => cell.removeClass(`slides-${name}`)); cell.node.style.zoom = ""; });
   }
 
   // --- Where we are -----------------------------------------------------------------------------------------------
@@ -188,7 +191,8 @@ class Slides {
   }
   /**
    * The largest type with which the cells fit. Where even READABLE is too large, older cells leave one by one, but never
-   * the sentence of a picture or the picture of a sentence; then text and picture try to stand side by side.
+   * the sentence of a picture or the picture of a sentence; then text and picture try to stand side by side, each as large
+   * as its column allows. Where that leaves type that no room can read, charts do without their tables.
    */
   fit(cells) {
     const below = BAR + (this.notes.hidden ? 0 : this.notes.offsetHeight), unit = Math.min(innerHeight / 720, innerWidth / 960);
@@ -198,9 +202,12 @@ class Slides {
     const sheet = this.notebook.viewportNode, now = Math.max(0, cells.indexOf(this.notebook.activeCell)), active = cells[now];
     const partner = cells.slice(0, now).findLast(active.model.type === "markdown" ? pictures : (cell) => cell.model.type === "markdown") ?? cells[now - 1];
     const older = cells.slice(0, now).filter((cell) => cell !== partner);
-    let shown = cells;
+    let shown = cells, picture = [], own = null;
     const fits = (zoom) => {
-      cells.forEach((cell) => { cell.node.style.zoom = zoom; cell.toggleClass("slides-past", !shown.includes(cell)); });
+      cells.forEach((cell) => {
+        cell.node.style.zoom = own && cell === picture[0] ? own : zoom;
+        cell.toggleClass("slides-past", !shown.includes(cell));
+      });
       const boxes = shown.map((cell) => cell.node.getBoundingClientRect());
       const parts = ".jp-OutputArea-output:not(.slides-words), .jp-MarkdownOutput, pre, .cm-scroller";
       return Math.max(...boxes.map((box) => box.bottom)) <= innerHeight - below && Math.min(...boxes.map((box) => box.top)) >= 0
@@ -213,16 +220,28 @@ class Slides {
       for (let zoom = READABLE * unit; high / low > 1.04; zoom = Math.sqrt(low * high)) if (fits(zoom)) low = zoom; else high = zoom;
       return low;
     };
+    const leave = (gone) => { shown = shown.filter((cell) => cell !== gone); };
     sheet.classList.remove("slides-beside");
+    cells.forEach((cell) => cell.removeClass("slides-charts"));
     this.notebook.outerNode.scrollTop = 0;
-    while (older.length && !fits(READABLE * unit)) { const gone = older.shift(); shown = shown.filter((cell) => cell !== gone); }
+    while (older.length && !fits(READABLE * unit)) leave(older.shift());
     let zoom = largest();
-    const picture = shown.filter(pictures);
+    if (zoom < SMALL * unit && active.model.type === "code" && !pictures(active)) { leave(partner); zoom = largest(); }
+    if (zoom < SMALL * unit) {
+      shown.filter(charted).forEach((cell) => cell.toggleClass("slides-charts", !this.opened.has(cell.model.id)));
+      zoom = largest();
+    }
+    picture = shown.filter(pictures);
     if (zoom < 1.2 * READABLE * unit && picture.length === 1 && shown.length > 1) {
       cells.forEach((cell) => cell.toggleClass("slides-picture", cell === picture[0]));
       sheet.classList.add("slides-beside");
+      const others = shown;
+      shown = picture;
+      const alone = largest();
+      shown = others;
+      own = alone;
       const beside = largest();
-      if (beside > 1.05 * zoom) zoom = beside; else sheet.classList.remove("slides-beside");
+      if (beside > 1.05 * zoom) zoom = beside; else { sheet.classList.remove("slides-beside"); own = null; }
     }
     fits(zoom);
     this.zoom = zoom / unit;

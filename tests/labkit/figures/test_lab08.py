@@ -78,24 +78,6 @@ def test_regions_with_and_without_a_gap():
     assert plots._regions(rules["softmax: cos θ"], points, np.array([[1, 0], [0, 1], [-1, -1]]))[-1] == 3
 
 
-def test_decision_regions_are_drawn():
-    rules = plots.margin_rules()
-    figure = plots.decision_regions(rules)
-    assert len(figure.axes) == len(rules)
-    gaps = []
-    for axes, (name, rule) in zip(figure.axes, rules.items(), strict=True):
-        assert axes.get_title() == name.replace(": ", "\n")
-        shown = axes.images[0].get_array()
-        gaps.append((shown == 0).mean())
-        # The point straight above, where class 1's row leans to the left.
-        half = math.radians(40)
-        rows = np.array([[-math.sin(half), math.cos(half)], [math.sin(half), math.cos(half)]])
-        column, line = 40, 200
-        side = np.linspace(-1.4, 1.4, 281)
-        assert shown[line, column] == plots._regions(rule, np.array([[side[column], side[line]]]), rows)[0]
-    assert gaps[0] < 0.02 < min(gaps[1:])
-
-
 def test_the_space_explorer():
     spheres = {name: RANDOM.normal(size=(5, 3)) for name in ("one", "other")}
     widget = plots.space_explorer(spheres, LABELS, CLASSES, {name: RANDOM.normal(size=(3, 3)) for name in spheres})

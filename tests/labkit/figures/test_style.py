@@ -77,7 +77,6 @@ PICTURES = CHARTS | {
     "projections": lambda: lab07.projections({"PCA": PLANE}, LABELS, CLASSES, LABELS > 4),
     "charges": lambda: lab08.Charges(points=charge_simulation(9, 3, steps=2)[2].tolist()),
     "margins": lab08.Margins,
-    "decision_regions": lambda: lab08.decision_regions(lab08.margin_rules()),
     "space_explorer": lambda: lab08.space_explorer({"softmax": SPACE}, LABELS, CLASSES, ROWS),
     "ball_and_hill": lab09.ball_and_hill,
     "plane_explorer": lambda: lab09.plane_explorer([0, 1], [0, 1], [[1, 2], [3, 4]], {"end": (1, 0)}, PLANE),

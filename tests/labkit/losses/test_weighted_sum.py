@@ -55,6 +55,12 @@ def test_a_loss_of_weight_zero_is_not_computed():
     assert zero.item() == 0 and torch.equal(x.grad, torch.zeros_like(x))
 
 
+def test_scores_are_those_of_the_first_part_that_gives_any():
+    x, _ = batch()
+    loss, (_, _, classes) = composite(1.0, 0.01, 0.5)
+    assert torch.equal(loss.scores(x), classes.scores(x)) and loss.scores(x).shape == (10, 4)
+
+
 def test_half_precision_does_not_overflow():
     x = torch.full((4, 3), 6e4, dtype=torch.float16)
     value = WeightedSum({SoftmaxLoss(4, 3): 1.0})(x, torch.arange(4))
