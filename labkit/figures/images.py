@@ -9,14 +9,11 @@ from labkit.figures.style import styled
 
 
 @styled
-def image_grid(
-    images: ArrayLike, titles: list | None = None, columns: int = 8, frames: list[str] | None = None
-) -> Figure:
+def image_grid(images: ArrayLike, titles: list | None = None, columns: int = 8) -> Figure:
     """Draws images in rows of `columns`.
 
     images: (N, H, W), (N, 1, H, W) or (N, 3, H, W); uint8, or floats, which are scaled to their smallest and largest.
     titles: (N,) texts above the images.
-    frames: (N,) colors of frames round the images.
 
     >>> len(image_grid(np.zeros((20, 8, 8), np.uint8), columns=10).axes[0].images)
     20
@@ -26,7 +23,7 @@ def image_grid(
     height = 1.0 if titles is None else 1.28
     figure, axes = new_axes(1.05 * columns, 1.05 * height * -(-len(pictures) // columns))
     corners = [(n % columns, n // columns * height) for n in range(len(pictures))]
-    _draw_tiles(axes, pictures, corners, titles, frames)
+    _draw_tiles(axes, pictures, corners, titles)
     return figure
 
 
@@ -68,14 +65,11 @@ def _pictures(name, images):
     return (images - low) / (high - low if high > low else 1)
 
 
-def _draw_tiles(axes, pictures, corners, titles=None, frames=None):
+def _draw_tiles(axes, pictures, corners, titles=None):
     """Draws pictures into unit squares with the given upper left corners; much quicker than axes for each of them."""
     for n, (picture, (left, top)) in enumerate(zip(pictures, corners, strict=True)):
         box = left + 0.03, left + 0.97, top + 0.97, top + 0.03
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest")
-        if frames is not None:
-            x, y = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]).T * 0.94 + 0.03
-            axes.plot(left + x, top + y, color=frames[n], linewidth=4, solid_joinstyle="miter")
         if titles is not None:
             axes.text(left + 0.5, top, str(titles[n]), ha="center", va="bottom", fontsize=12)
     axes.set(xlim=(0, max(left for left, _ in corners) + 1), ylim=(max(top for _, top in corners) + 1, 0))

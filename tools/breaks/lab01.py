@@ -47,7 +47,6 @@ BREAKS = [
             "Different weights",
             "Filtering with the column",
             "Share of its light",
-            "and beside its own mirror image",
         ],
         edits={
             "378c47a8": ("convolve2d(x, w.flip(0, 1))", "convolve2d(x, w)"),

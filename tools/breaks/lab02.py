@@ -14,11 +14,6 @@ def tamer(original):
     return draw
 
 
-def thousandfold(original):
-    """The gradient sent back, a thousand times too large."""
-    return lambda *arguments: 1000 * original(*arguments)
-
-
 def only_std(original):
     """A size that forgets the mean."""
     return property(lambda self: self.std)
@@ -48,7 +43,7 @@ BREAKS = [
                 "initialize(network, scheme, generator=0)",
                 'initialize(network, {"glorot_uniform": "constant"}.get(scheme, "glorot_uniform"), generator=0)',
             ),
-            "4510bf69": ("x = scale * torch.randn", "x = 1.3 * scale * torch.randn"),
+            "4510bf69": ("layer(x, torch.randn(", "layer(x, 1.3 * torch.randn("),
         },
         quick=True,
         until="c03dc891",
@@ -58,8 +53,8 @@ BREAKS = [
         ["Size after 50 tanh", "100 linear layers", "100 ReLU", "5 ReLU layers", "Cosine of two", "Size of the cosine"],
         edits={
             "326a204f": ONE_SEED,
-            "287ba8c6": ("torch.tanh(x @ weight.T)", "x @ weight.T"),
-            "292740fa": ("(GAINS[g] * x @ weight.T)", "(1.2 * GAINS[g] * x @ weight.T)"),
+            "287ba8c6": ("torch.tanh(x @ (std * w).T)", "x @ (std * w).T"),
+            "292740fa": ("gain / math.sqrt(256)", "1.2 * gain / math.sqrt(256)"),
             "553ce9de": (
                 "cosines(s, name) for s in SEEDS",
                 'cosines(s, {"relu": "linear", "linear": "relu"}[name]) for s in SEEDS',
@@ -68,11 +63,10 @@ BREAKS = [
         until="87b902c9",
     ),
     Break(
-        "no scheme is kept, the gradient sent back is too large, and sizes forget the mean",
-        ["ReLU, ", "tanh, ", "Size of a gradient", "Standard deviation over size"],
+        "no scheme is kept, and sizes forget the mean",
+        ["ReLU, ", "tanh, ", "Standard deviation over size"],
         replaces={
             "labkit.initialization._draw": tamer,
-            "labkit.initialization._gradient_for": thousandfold,
             "labkit.initialization.LayerSignal.rms": only_std,
         },
         edits={"326a204f": ONE_SEED},
@@ -86,7 +80,6 @@ BREAKS = [
             "50 normal layers",
             "Saturated units",
             "Weights × 100",
-            "Their gradient",
             "100 blocks",
         ],
         edits={
@@ -144,10 +137,10 @@ BREAKS = [
         ],
         edits={
             "326a204f": ONE_SEED,
-            "2dfea7f8": ("weight.mul_(factor)", "weight.mul_(1.0)"),
+            "2dfea7f8": ("weight.data.mul_(factor)", "weight.data.mul_(1.0)"),
             "e9c22945": ("RATES = [0.002, 0.012, 0.07, 0.4]", "RATES = [0.012]"),
             "b02c0007": [
-                ("networks.weights[0].mul_(factor)", "networks.weights[0].mul_(factor.clamp(max=1.0))"),
+                ("weights[0].data.mul_(factor)", "weights[0].data.mul_(factor.clamp(max=1.0))"),
                 (
                     "networks.start = networks.weights[0].detach().clone()",
                     "networks.start = networks.weights[0].detach().clone()\n"

@@ -94,7 +94,6 @@ BREAKS = [
         "below and above the limit, shuffled and sorted, descent and momentum change places",
         [
             "In a bowl, 1 %",
-            "and 1 % above",
             "Validation accuracy, ",
             "Steps of gradient descent",
             "Steps with momentum",
@@ -233,14 +232,14 @@ BREAKS = [
         edits=QUICKLY
         | NO_SCHEDULES
         | {
-            "a03c1e0d": ("partial(SGD, lr=lr)", "partial(SGD, lr=0.1)"),
+            "a03c1e0d": ("= watched(lr, steps)", "= watched(0.1, steps)"),
             "370c4b26": [
                 ("(200, 15, 0.2, 0.0)", "(200, 600, 0.2, 0.0)"),
                 ('"batches of 200, 600 steps": (200, 600, 0.2, 0.0)', '"c": (200, 15, 0.2, 0.0)'),
                 ("(200, 1200, 0.2, 0.0)", "(200, 300, 0.2, 0.0)"),
                 ("(5, 600, 0.02, 0.9)", "(5, 600, 0.02, 0.0)"),
             ],
-            "a9d06a1a": ("        trained.weights[1] /= factor\n", ""),
+            "a9d06a1a": ("    trained.weights[1] /= 10\n", ""),
         },
         until="a9d06a1a",
     ),
@@ -257,9 +256,9 @@ BREAKS = [
                 ('"batches of 200, 600 steps": (200, 600,', '"c": (200, 60,'),
             ],
             "a9d06a1a": [
-                ("weights[0] *= factor", "weights[0] *= 1"),
-                ("biases[0] *= factor", "biases[0] *= 1"),
-                ("weights[1] /= factor", "weights[1] /= 1"),
+                ("weights[0] *= 10", "weights[0] *= 1"),
+                ("biases[0] *= 10", "biases[0] *= 1"),
+                ("weights[1] /= 10", "weights[1] /= 1"),
             ],
         },
         until="a9d06a1a",
@@ -344,8 +343,11 @@ BREAKS = [
                 ("scale=10, steps=150", "scale=10, steps=1"),
                 ("scale=10, steps=600", "scale=10, steps=1"),
             ],
-            "e5d9e002": [("start=0.3", "start=1.0"), ("partial(SGD, lr=lr)", "partial(SGD, lr=0.005)")],
-            "e5d9e006": ("warm, found = watched(0.4, 120, start=1.0", "warm, found = watched(0.4, 120, start=0.1"),
+            "e5d9e004": ("watched(lr, steps, 0.3", "watched(0.005, steps, 1.0"),
+            "e5d9e006": [
+                ("cold, _ = watched(0.4, 120", "cold, _ = watched(0.005, 120"),
+                ("warm, found = watched(0.4, 120", "warm, found = watched(0.005, 120, 0.1"),
+            ],
             "e5d9e008": ("if step > 200", "if step == 1"),
         },
         until="e5d9e008",

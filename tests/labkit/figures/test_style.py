@@ -43,7 +43,7 @@ CHARTS = {
     "history of a loss": lambda: figures.history(
         SimpleNamespace(loss=[1.0], epoch_loss=[1.0], metrics={}, best_epoch=None)
     ),
-    "image_grid": lambda: figures.image_grid(DIGITS, titles=range(12), frames=[style.RED] * 12),
+    "image_grid": lambda: figures.image_grid(DIGITS, titles=range(12)),
     "image_rows": lambda: figures.image_rows({"anchor": DIGITS[:4], "positive": DIGITS[4:8]}, titles="abcd"),
     "embedding_plane": lambda: figures.embedding_plane(PLANE, LABELS, CLASSES),
     "gallery": lambda: figures.gallery({"softmax": PLANE}, LABELS, CLASSES, {"softmax": ROWS["softmax"][:, :2]}),
