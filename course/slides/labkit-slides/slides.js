@@ -226,7 +226,8 @@ class Slides {
     this.notebook.outerNode.scrollTop = 0;
     while (older.length && !fits(READABLE * unit)) leave(older.shift());
     let zoom = largest();
-    if (zoom < SMALL * unit && active.model.type === "code" && !pictures(active)) { leave(partner); zoom = largest(); }
+    const isCode = (cell) => cell?.model.type === "code" && !pictures(cell);
+    if (zoom < SMALL * unit && (isCode(active) || isCode(partner))) { leave(partner); zoom = largest(); }
     if (zoom < SMALL * unit) {
       shown.filter(charted).forEach((cell) => cell.toggleClass("slides-charts", !this.opened.has(cell.model.id)));
       zoom = largest();
