@@ -352,4 +352,19 @@ BREAKS = [
         },
         until="e5d9e008",
     ),
+    Break(
+        "Newton's step is that of gradient descent, and all networks have two hidden units",
+        ["Batches of 256", "The same error over", "32 hidden units, twenty starts"],
+        edits={
+            "a03c1e17": ("torch.linalg.solve(hessian, error), torch.linalg.solve(hessian, step)", "error, step"),
+            "a03c1e19": ("new_networks(range(20), hidden)", "new_networks(range(20), 2)"),
+        },
+        until="a03c1e19",
+    ),
+    Break(
+        "all networks have 32 hidden units",
+        ["2 hidden units, twenty starts"],
+        edits={"a03c1e19": ("new_networks(range(20), hidden)", "new_networks(range(20), 32)")},
+        until="a03c1e19",
+    ),
 ]
