@@ -418,6 +418,20 @@ def test_a_picture_and_its_sentence_never_leave_the_screen_in_any_lab(chromium, 
     assert faults == {}
 
 
+def test_charts_do_without_tables_that_no_room_could_read_until_c(chromium, tmp_path):
+    lab = next(lab for lab in labs() if lab.stem.startswith("08"))
+    with all_labs(chromium, tmp_path) as open_lab, open_lab(lab) as page:
+        shown = "document.querySelector('.jp-deck-mod-visible.slides-charts')"
+        step = page.evaluate(f"slides.steps.find(i => {{ slides.go(i); slides.show(); return {shown}; }})")
+        assert step is not None
+        table = page.locator(".jp-deck-mod-visible .jp-OutputArea table").first
+        assert page.evaluate("slides.zoom") > 0.75 and not table.is_visible()
+        page.keyboard.press("c")
+        table.wait_for()
+        page.keyboard.press("c")
+        table.wait_for(state="hidden")
+
+
 def walk_to(page, what):
     """Go through the slides, running every code cell on the way; return the first cell that shows `what`."""
     while True:
