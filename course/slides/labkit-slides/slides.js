@@ -192,7 +192,8 @@ class Slides {
   /**
    * The largest type with which the cells fit. Where even READABLE is too large, older cells leave one by one, but never
    * the sentence of a picture or the picture of a sentence; then text and picture try to stand side by side, each as large
-   * as its column allows. Where that leaves type that no room can read, charts do without their tables.
+   * as its column allows. Where that leaves type that no room can read, code
+   * stands alone, and charts do without their tables.
    */
   fit(cells) {
     const below = BAR + (this.notes.hidden ? 0 : this.notes.offsetHeight), unit = Math.min(innerHeight / 720, innerWidth / 960);
